@@ -1,0 +1,72 @@
+# The commands of the project. `make` alone lists them.
+# Everything that a target needs is set up first; that costs nothing when it is there.
+
+STACK ?= minitest
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The stack's environment, in every recipe that talks to Pulumi or to the program.
+env = eval "$$(tools/env)" &&
+wmtp = node cli/wmtp.ts
+
+.PHONY: help
+help: ## list the commands
+	@printf 'make TARGET [STACK=%s]\n\n' '$(STACK)'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+
+.PHONY: up
+up: prepare ## create the stack and train what is not trained yet; ends with the results
+	@$(env) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
+	  pulumi up --yes --stack '$(STACK)'; code=$$?; \
+	  $(wmtp) outputs --stack '$(STACK)' --table || true; \
+	  exit $$code; }
+
+.PHONY: preview
+preview: setup ## say what `make up` would do
+	@$(env) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
+
+.PHONY: down
+down: ## destroy the stack and stop its processes; results and checkpoints stay
+	@tools/down '$(STACK)'
+
+.PHONY: outputs
+outputs: setup ## print tracker and runs as JSON
+	@$(env) $(wmtp) outputs --stack '$(STACK)'
+
+.PHONY: retry
+retry: setup ## let a failed or cancelled run start again: make retry PIPELINE=critic
+	@if [ -z '$(PIPELINE)' ]; then echo 'error: which pipeline? Say make retry PIPELINE=critic (or another one)' >&2; exit 2; fi
+	@$(env) $(wmtp) retry '$(PIPELINE)' --stack '$(STACK)'
+
+.PHONY: env
+env: ## print the environment for pulumi by hand: eval "$(make env)"
+	@tools/env
+
+.PHONY: test
+test: prepare ## run every test
+	@tools/test
+
+.PHONY: test-fast
+test-fast: prepare ## run the tests that need no engine and no long training
+	@tools/test --fast
+
+.PHONY: check
+check: setup ## check types, style and shell syntax
+	@tools/check
+
+.PHONY: setup
+setup: ## install everything the project needs into its own folders
+	@tools/setup
+
+.PHONY: prepare
+prepare: setup ## make minitest's tiny models and data (kept until their recipe changes)
+	@if [ '$(STACK)' = minitest ]; then tools/prepare; fi
+
+.PHONY: lock
+lock: setup ## write the Python locks anew from their .in files
+	@tools/lock
+
+.PHONY: clean
+clean: ## destroy the stack, then remove everything that was set up, prepared and trained
+	@tools/clean '$(STACK)'
