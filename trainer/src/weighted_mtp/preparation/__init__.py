@@ -1,1 +1,1 @@
-"""Prepares data sets: problems, correct and wrong solutions, rewards found by executing tests in a sandbox."""
+"""Prepares data sets: problems, correct and wrong solutions, rewards found by executing tests."""

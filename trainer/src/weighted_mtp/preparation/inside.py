@@ -7,9 +7,9 @@ Three modes, chosen by the first argument; the second is the number of an inheri
   checker    run trusted tests against a function that lives in another sandbox
 
 The last two are why a verdict cannot be forged: tests and their expected values never enter the process that
-runs the candidate, and what comes back from there is decoded to plain values (no `__eq__` that is always true,
-no patched `builtins`, no exit code, no printed line is believed). A candidate can only pass by returning what
-the tests expect.
+runs the candidate, and what comes back from there is decoded to plain values (no `__eq__` that is always
+true, no patched `builtins`, no exit code, no printed line is believed). A candidate can only pass by
+returning what the tests expect.
 """
 
 import builtins
@@ -199,8 +199,8 @@ def check(job, channel):
 def checker(control):
     """Answers jobs that arrive with a candidate's channel attached; each is checked in a fork of its own.
 
-    The fork gives every check a clean state and a CPU limit of its own, and keeps what a candidate sent out of
-    the process that lives on.
+    The fork gives every check a clean state and a CPU limit of its own, and keeps what a candidate sent out
+    of the process that lives on.
     """
     while True:
         header, fds, _, _ = socket.recv_fds(control, 4, 1)
@@ -222,7 +222,8 @@ def checker(control):
 
 
 if __name__ == "__main__":
-    # Untrusted code may print without end or read what is on standard input: neither is the verdict's business.
+    # Untrusted code may print without end or read what is on standard input: neither is the verdict's
+    # business.
     {"program": program, "candidate": candidate, "checker": checker}[sys.argv[1]](
         socket.socket(fileno=int(sys.argv[2]))
     )

@@ -1,7 +1,7 @@
 """Decides by execution whether a candidate passes trusted tests.
 
-Two sandboxes take part: the candidate's, started anew for every candidate, and the checker's, which lives as long as
-the judge. They share one socket. `inside` says why the verdict cannot be forged.
+Two sandboxes take part: the candidate's, started anew for every candidate, and the checker's, which lives as
+long as the judge. They share one socket. `inside` says why the verdict cannot be forged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import json
 import socket
 import struct
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from weighted_mtp.preparation import inside
@@ -22,8 +25,8 @@ from weighted_mtp.preparation.sandbox import Result, Sandbox
 class Tests:
     """Trusted tests of one problem.
 
-    prelude: source of what the tests may use besides the candidate. test: source that defines `check(candidate)`.
-    entry_point: the function of the candidate that is tested.
+    prelude: source of what the tests may use besides the candidate. test: source that defines
+    `check(candidate)`. entry_point: the function of the candidate that is tested.
     """
 
     __test__ = False  # not for pytest's collection
@@ -80,7 +83,10 @@ class Judge:
                     inside.send(ours, job | {"source": source})
                 # The checker may use more CPU time than the candidate: whose fault it was must stay clear.
                 check = job | {"prelude": tests.prelude, "test": tests.test}
-                check["limits"] = {"RLIMIT_CPU": 10 * limits.cpu_seconds, "RLIMIT_AS": 2 * limits.memory_bytes}
+                check["limits"] = {
+                    "RLIMIT_CPU": 10 * limits.cpu_seconds,
+                    "RLIMIT_AS": 2 * limits.memory_bytes,
+                }
                 data = json.dumps(check).encode()
                 socket.send_fds(control, [struct.pack(">I", len(data))], [ours.fileno()])
                 control.sendall(data)
@@ -105,3 +111,35 @@ class Judge:
             return None
         finally:
             control.settimeout(None)
+
+
+def judge_all(
+    sandbox: Sandbox,
+    jobs: Sequence[tuple[str, Tests]],
+    workers: int = 2,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Result]:
+    """Verdicts of all (source, tests), in order. `workers` (default 2) judge at the same time.
+
+    progress is called after each verdict with the number of those that are done.
+    """
+    local, judges, lock, done = threading.local(), [], threading.Lock(), 0
+
+    def one(job: tuple[str, Tests]) -> Result:
+        nonlocal done
+        if not hasattr(local, "judge"):
+            local.judge = Judge(sandbox)
+            judges.append(local.judge)
+        result = local.judge.verdict(*job)
+        with lock:
+            done += 1
+            progress(done)
+        return result
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return list(pool.map(one, jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for judge in judges:
+            judge.close()

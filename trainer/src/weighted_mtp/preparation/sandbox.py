@@ -1,14 +1,16 @@
 """Runs untrusted Python source in bubblewrap, or refuses.
 
-What a sandboxed process gets: user, pid, net, ipc, uts and cgroup namespaces and a /proc of its own; no network
-interface but an unconnected loopback; a read-only view of /usr and of the interpreter's prefix and nothing else of
-the host; small tmpfs file systems at /tmp (also its working directory and home); an environment of five fixed
-variables; a new session; death with its parent; resource limits; a wall-clock limit that kills the whole pid
-namespace. As root it additionally runs under another user id (65534), since process limits do not bind root.
+What a sandboxed process gets: user, pid, net, ipc, uts and cgroup namespaces and a /proc of its own; no
+network interface but an unconnected loopback; a read-only view of /usr and of the interpreter's prefix and
+nothing else of the host; a small tmpfs at /tmp, which is its working directory and home too; an environment
+of five fixed variables; a new session; death with its parent; resource limits; a wall-clock limit that kills
+the whole pid namespace. As root it also runs under another user id (65534), since process limits do not bind
+root.
 
-Limits of it, to know: the kernel is shared (a kernel hole is a hole in the sandbox; nested user namespaces are
-switched off, system calls are not filtered); memory is limited per process, so the total is bounded by
-processes x memory_bytes + disk_bytes, not by one figure; /usr is readable; timing is observable.
+Limits of it, to know: the kernel is shared (a hole in it is a hole in the sandbox; nested user namespaces are
+switched off, system calls are not filtered). Memory is limited per process and memory files count for none,
+so the total is bounded by processes x (memory_bytes + open_files x file_bytes) + disk_bytes and not by one
+figure. What lies in /usr can be read. Time can be measured.
 """
 
 from __future__ import annotations
@@ -27,15 +29,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from weighted_mtp.errors import InputError
 from weighted_mtp.preparation import inside
 
 NOBODY = 65534
 # Hash seed fixed: the order of a set must not decide whether a candidate passes.
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "TMPDIR": "/tmp"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "TMPDIR": "/tmp",
+}
 
 
-class SandboxUnavailable(RuntimeError):
-    """Untrusted code cannot be isolated here; the message says why and what to do."""
+class SandboxUnavailable(InputError):
+    """Untrusted code cannot be isolated here."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Result:
-    """How one program or candidate ended. status: "passed", "failed" or "timed out"; reason: empty when passed."""
+    """How one program or candidate ended. status: "passed", "failed" or "timed out"; reason: empty when
+    passed."""
 
     status: str
     reason: str
@@ -92,7 +102,8 @@ def _inside_source() -> str:
 
 @functools.cache
 def _interpreter() -> tuple[str, str]:
-    """(executable, prefix) of the base interpreter, links resolved. A virtual environment is not shown at all."""
+    """(executable, prefix) of the base interpreter, links resolved. A virtual environment is not shown at
+    all."""
     executable = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     return executable, os.path.realpath(sys.base_prefix)
 
@@ -116,7 +127,8 @@ def _view(disk_bytes: int, proc: list[str]) -> list[str]:
         args += ["--ro-bind", path, path]
         shown.append(path)
     args += [*proc, "--dev", "/dev"]
-    # bubblewrap's own root and /dev are tmpfs without a size: read-only, or a candidate fills the memory there.
+    # bubblewrap's own root and /dev are tmpfs without a size: read-only, or a candidate fills the memory
+    # there.
     args += ["--size", str(disk_bytes), "--tmpfs", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*args, "--chdir", "/tmp"]
 
@@ -127,13 +139,23 @@ def _isolation(bwrap: str, disk_bytes: int) -> list[str]:
     common += ["--die-with-parent", "--new-session", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         common += ["--setenv", name, value]
-    own = ["--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
+    own = [
+        "--unshare-user",
+        "--disable-userns",
+        "--uid",
+        str(NOBODY),
+        "--gid",
+        str(NOBODY),
+        "--hostname",
+        "sandbox",
+    ]
     inner = [bwrap, *common, *own, *_view(disk_bytes, ["--proc", "/proc"]), "--"]
     if os.geteuid() != 0:
         return inner
-    # The kernel exempts root's processes from RLIMIT_NPROC even in a user namespace, so another user id it is. That
-    # one may not be allowed to walk to the interpreter (/root is 0700): an outer bubblewrap first makes the same
-    # view with root's rights. It keeps the host's /proc, as only below an uncovered one may a new one be mounted.
+    # The kernel exempts root's processes from RLIMIT_NPROC even in a user namespace, so another user id it
+    # is. That one may not be allowed to walk to the interpreter (/root is 0700): an outer bubblewrap first
+    # makes the same view with root's rights. It keeps the host's /proc, since a new one may be mounted only
+    # where an uncovered one is visible.
     caps = ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
     return [bwrap, *common, *caps, *_view(disk_bytes, ["--bind", "/proc", "/proc"]), "--", *drop, *inner]
@@ -143,7 +165,8 @@ class Sandbox:
     """Starts processes under `limits` (default: Limits()).
 
     Raises SandboxUnavailable where it cannot isolate, unless allow_unsandboxed (default False): then resource
-    limits, an empty environment and a directory of its own are all that stands between the code and the user's files.
+    limits, an empty environment and a directory of its own are all that stands between the code and the
+    user's files.
     """
 
     def __init__(self, limits: Limits | None = None, allow_unsandboxed: bool = False) -> None:
@@ -153,10 +176,10 @@ class Sandbox:
         if cause:
             if not allow_unsandboxed:
                 raise SandboxUnavailable(
-                    f"Untrusted code cannot be isolated on this machine: {cause}. Install bubblewrap 0.8 or newer "
-                    "(Debian, Ubuntu: apt-get install bubblewrap) and allow user namespaces for it; in a container "
-                    "that forbids them, run this step outside. To run generated code without isolation, with your "
-                    "own rights, say --allow-unsandboxed."
+                    f"untrusted code cannot be isolated on this machine: {cause}",
+                    "install bubblewrap 0.8 or newer (Debian, Ubuntu: apt-get install bubblewrap) and allow "
+                    "user namespaces for it; in a container that forbids them, run this step outside; to run "
+                    "generated code with your own rights and no isolation, say --allow-unsandboxed",
                 )
             self.isolated = False
 
@@ -164,7 +187,8 @@ class Sandbox:
         """The reason why isolation does not work; empty when a trial run in it does."""
         if sys.platform != "linux":
             return f"bubblewrap needs Linux, this is {sys.platform}"
-        missing = [n for n in ("bwrap", "setpriv") if not shutil.which(n) and (n == "bwrap" or os.geteuid() == 0)]
+        needed = ["bwrap", "setpriv"] if os.geteuid() == 0 else ["bwrap"]
+        missing = [name for name in needed if not shutil.which(name)]
         if missing:
             return f"{' and '.join(missing)} not found on PATH"
         trial = self.run("import os; assert os.getpid() <= 3; print('isolated')")
@@ -183,7 +207,7 @@ class Sandbox:
         else:
             cwd = tempfile.mkdtemp(prefix="wmtp-unsandboxed-")
             environment |= {"HOME": cwd, "TMPDIR": cwd}
-        # bubblewrap's own environment is readable in the sandbox as /proc/1/environ: it gets the scrubbed one too.
+        # bubblewrap's own environment can be read inside as /proc/1/environ: it gets the scrubbed one too.
         process = subprocess.Popen(
             command,
             pass_fds=[fd],
