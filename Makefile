@@ -44,11 +44,11 @@ env: ## print the environment for pulumi by hand: eval "$(make env)"
 	@tools/env
 
 .PHONY: test
-test: prepare ## run every test
+test: ## run every test
 	@tools/test
 
 .PHONY: test-fast
-test-fast: prepare ## run the tests that need no engine and no long training
+test-fast: ## run the tests that need no engine and no long training
 	@tools/test --fast
 
 .PHONY: check

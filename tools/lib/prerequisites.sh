@@ -61,9 +61,9 @@ check_prerequisites() {
 }
 
 list_missing() {
-  local IFS=';' text
-  text="${missing[*]}"
-  printf '%s' "${text//;/; }"
+  local one text=
+  for one in "${missing[@]}"; do text=${text:+$text; }$one; done
+  printf '%s' "$text"
 }
 
 can_install() { [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }

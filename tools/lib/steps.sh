@@ -26,6 +26,8 @@ step() {
   set -e
   rm -f "$logs/$name.now"
   if [ "$rc" -ne 0 ]; then
+    # Without network every lane fails; the first one says so, and that is enough.
+    mkdir "$logs/failed" 2>/dev/null || exit 1
     die "$what failed: $(reason "$log"). $remedy, then run the same command again (it continues here; full log: ${log#"$root"/})"
   fi
   printf '%s\n' "$stamp" >"$stamps/$name.new" && mv "$stamps/$name.new" "$stamps/$name"
@@ -50,6 +52,7 @@ reason() {
 # Every ten seconds it says what is going on. Call it plainly: before a || its steps would lose their `set -e`.
 lanes() {
   local command pid pids=() failed=0 alive ticks=0 now
+  rm -rf "$logs/failed"
   set -m # each lane is a process group of its own, so that it can be stopped with everything it started
   for command in "$@"; do
     "$command" &
