@@ -20,8 +20,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line; every default is here."""
     p = argparse.ArgumentParser(
         prog="weighted_mtp prepare",
-        description="Makes train.jsonl and valid.jsonl: solutions with rewards found by executing their tests "
-        "in a sandbox. A problem is either trained on or held out. Does nothing when the output is up to date.",
+        description="Makes train.jsonl and valid.jsonl: solutions with rewards found by executing tests in "
+        "a sandbox. A problem is trained on or held out. Does nothing when the output is up to date.",
     )
 
     def number(flag: str, least: int, default: int, text: str) -> None:
