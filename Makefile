@@ -55,6 +55,10 @@ test-fast: ## run the tests that need no engine and no long training
 check: setup ## check types, style and shell syntax
 	@tools/check
 
+.PHONY: fix
+fix: setup ## put right what `make check` finds, where a tool can
+	@tools/check --fix
+
 .PHONY: setup
 setup: ## install everything the project needs into its own folders
 	@tools/setup

@@ -277,6 +277,18 @@ describe("locks", () => {
     }
   });
 
+  test("hold everything that the trainer says it needs", () => {
+    const project = readFileSync(join(root, "trainer/pyproject.toml"), "utf8");
+    const needed = /^dependencies = \[(.*?)\]/ms
+      .exec(project)?.[1]
+      ?.match(/[\w-]+(?=[<>=~"])/g)
+      ?.filter((n) => /^[a-z]/.test(n));
+    const lock = readFileSync(join(root, "trainer/requirements.lock"), "utf8");
+    const locked = new Set([...lock.matchAll(/^([\w.-]+)==/gm)].map((match) => match[1]));
+    expect(needed?.length).toBeGreaterThan(3);
+    expect(needed?.filter((name) => !locked.has(name))).toEqual([]);
+  });
+
   test("client and server of MLflow are the same version", () => {
     const version = (file: string, name: string) =>
       new RegExp(`^${name}==([\\d.]+)`, "m").exec(readFileSync(join(root, "trainer", file), "utf8"))?.[1];

@@ -49,7 +49,7 @@ reason() {
 }
 
 # lanes COMMAND... : runs the commands beside each other, each a sequence of steps; one that fails stops the others.
-# Every ten seconds it says what is going on. Call it plainly: before a || its steps would lose their `set -e`.
+# Every fifteen seconds it says what is going on. Call it plainly: before a || its steps would lose their `set -e`.
 lanes() {
   local command pid pids=() failed=0 alive ticks=0 now
   rm -rf "$logs/failed"
@@ -74,7 +74,7 @@ lanes() {
     fi
     sleep 0.2
     ticks=$((ticks + 1))
-    if [ $((ticks % 50)) = 0 ]; then
+    if [ $((ticks % 75)) = 0 ]; then
       now=$(cat "$logs"/*.now 2>/dev/null | paste -sd ';' - | sed 's/;/; /g')
       [ -z "$now" ] || say "[$(clock $((SECONDS - started)))] still at it: $now"
     fi
