@@ -1,0 +1,68 @@
+#!/usr/bin/env node
+/** `wmtp`: day-2 work on a stack. Thin: it reads the state and calls the launcher's backend; `make` targets of the same names call it. */
+import { parseArgs } from "node:util";
+import { LocalBackend } from "../launcher/local/backend.ts";
+import { outputs } from "./outputs.ts";
+import { recover } from "./recover.ts";
+import { readState, UserError } from "./state.ts";
+
+const HELP = `Usage: wmtp COMMAND [--stack STACK]
+
+  outputs [--table]    what the stack trained: JSON, or a table
+  cancel PIPELINE      stop a run; it stays stopped until retry
+  retry PIPELINE       let a run that was cancelled start again at the next pulumi up
+  recover              clear what a killed pulumi left behind: its lock, creates it never finished
+
+Options:
+  --stack STACK        minitest by default
+  --help               this text
+
+Examples:
+  wmtp outputs --stack prod
+  wmtp retry critic --stack minitest && pulumi up --stack minitest
+`;
+
+async function main(): Promise<string> {
+    const { values, positionals } = parseArgs({
+        allowPositionals: true,
+        options: { stack: { type: "string", default: "minitest" }, table: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
+    });
+    const [command, pipeline] = positionals;
+    if (values.help || command === undefined) return HELP;
+    switch (command) {
+        case "outputs":
+            return outputs(values.stack, values.table);
+        case "recover":
+            return (await recover(values.stack)).join("\n");
+        case "cancel": {
+            const name = await runOf(values.stack, pipeline);
+            await new LocalBackend().terminate(values.stack, name, "wmtp cancel", true);
+            return `${name} is stopped and stays so; wmtp retry ${pipeline} --stack ${values.stack} lets it start again`;
+        }
+        case "retry": {
+            const name = await runOf(values.stack, pipeline);
+            await new LocalBackend().clearCancellation(values.stack, name);
+            return `${name} may start again: pulumi up --stack ${values.stack}`;
+        }
+        default:
+            throw new UserError(`unknown command "${command}"; see wmtp --help`);
+    }
+}
+
+/** Name of the pipeline's run in the stack's state. */
+async function runOf(stack: string, pipeline: string | undefined): Promise<string> {
+    const { runs } = await readState(stack);
+    const run = runs.find((candidate) => candidate.pipeline === pipeline);
+    if (run?.name !== undefined) return run.name;
+    const known = runs.map((candidate) => candidate.pipeline).join(", ") || "none yet";
+    throw new UserError(`stack ${stack} has no run of ${pipeline ?? "(no pipeline named)"}; its runs: ${known}`);
+}
+
+try {
+    const text = await main();
+    if (text !== "") console.log(text.trimEnd());
+} catch (error) {
+    const expected = error instanceof UserError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+    console.error(expected ? `wmtp: ${(error as Error).message}` : error);
+    process.exitCode = 1;
+}

@@ -1,0 +1,43 @@
+/** The launcher's resources as a Pulumi program sees them; what they do is written in `launcher/resources/`. */
+import * as pulumi from "@pulumi/pulumi";
+import type { RunInputs } from "../launcher/resources/run.ts";
+import type { TrackingServerInputs } from "../launcher/resources/tracking-server.ts";
+import type { UploadInputs } from "../launcher/resources/upload.ts";
+import type { VolumeInputs } from "../launcher/resources/volume.ts";
+
+/** Properties that `check` fills in, so that they are known in a preview. */
+type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "name" | "checkpointUri";
+type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
+
+export class Volume extends pulumi.CustomResource {
+    constructor(name: string, args: Args<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
+        super("launcher:index:Volume", name, args, opts);
+    }
+}
+
+export class Upload extends pulumi.CustomResource {
+    declare readonly contentHash: pulumi.Output<string>;
+    /** Hash of every top-level directory. */
+    declare readonly subtrees: pulumi.Output<Record<string, string>>;
+
+    constructor(name: string, args: Args<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
+        super("launcher:index:Upload", name, { ...args, contentHash: undefined, subtrees: undefined }, opts);
+    }
+}
+
+export class TrackingServer extends pulumi.CustomResource {
+    declare readonly url: pulumi.Output<string>;
+
+    constructor(name: string, args: Args<TrackingServerInputs>, opts?: pulumi.CustomResourceOptions) {
+        super("launcher:index:TrackingServer", name, { ...args, url: undefined }, opts);
+    }
+}
+
+export class Run extends pulumi.CustomResource {
+    declare readonly fingerprint: pulumi.Output<string>;
+    declare readonly checkpointUri: pulumi.Output<string>;
+
+    constructor(name: string, args: Args<RunInputs>, opts?: pulumi.CustomResourceOptions) {
+        super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
+    }
+}

@@ -1,0 +1,15 @@
+// Plain JavaScript on purpose: a Node that cannot strip types would fail on index.ts with a stack trace instead of this sentence.
+import { RunError } from "@pulumi/pulumi/errors.js";
+
+const NEEDED_NODE = 24;
+
+export default async function main() {
+    if (Number.parseInt(process.versions.node, 10) < NEEDED_NODE) {
+        throw new RunError(
+            `this program needs Node >= ${NEEDED_NODE} and runs on ${process.versions.node}: ` +
+                'run `make setup`, then `eval "$(make env)"`, and try again',
+        );
+    }
+    const { outputs } = await import("./index.ts");
+    return outputs;
+}
