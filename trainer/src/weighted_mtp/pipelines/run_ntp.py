@@ -1,0 +1,8 @@
+"""Pipeline ntp: next-token prediction only, the control."""
+
+import sys
+
+from weighted_mtp.cli import run_pipeline
+
+if __name__ == "__main__":
+    sys.exit(run_pipeline("ntp"))
