@@ -151,6 +151,11 @@ describe("make env", () => {
   });
 });
 
+test("no committed stack file of this machine carries a salt, which fits one checkout's passphrase alone", () => {
+  const show = spawnSync("git", ["show", "HEAD:Pulumi.minitest.yaml"], { cwd: root, encoding: "utf8" });
+  if (show.status === 0) expect(show.stdout).not.toContain("encryptionsalt");
+});
+
 describe("prerequisites", () => {
   test("a whole machine passes", () => {
     expect(check(wholeMachine)).toMatchObject({ code: 0 });
