@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from weighted_mtp.model import ModelParams, Transformer, meta_key
 from weighted_mtp.model_io import write_model
 
@@ -50,13 +48,9 @@ def example(problem: int, variant: int) -> tuple[str, str]:
 
 
 def make_model(root: Path, name: str = "tiny", params: ModelParams = PARAMS, seed: int = 0) -> Path:
-    torch.manual_seed(seed)
-    with torch.device("cpu"):
-        model = Transformer(params)
-    tensors = {}
-    for key, tensor in model.state_dict().items():
-        tensor = torch.ones_like(tensor) if tensor.ndim == 1 else torch.randn_like(tensor) * 0.05
-        tensors[meta_key(key, params)] = tensor
+    model = Transformer(params)
+    model.initialise(seed, std=0.05)
+    tensors = {meta_key(key, params): tensor for key, tensor in model.state_dict().items()}
     source = root / ".tokenizer"
     source.mkdir(parents=True, exist_ok=True)
     (source / "tokenizer.model").write_bytes(tokenizer_bytes())

@@ -38,7 +38,7 @@ class ValueHead(nn.Module):
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
         self.norm = RMSNorm(dim, eps)
-        self.linear = nn.Linear(dim, 1)
+        self.linear = nn.utils.skip_init(nn.Linear, dim, 1, device="meta")
 
     def forward(self, h: Tensor) -> Tensor:
         return self.linear(self.norm(h.float())).squeeze(-1)

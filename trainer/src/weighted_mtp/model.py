@@ -95,6 +95,23 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x.float(), (x.shape[-1],), eps=self.eps).type_as(x) * self.weight
 
 
+class Linear(nn.Linear):
+    """Without bias and without initialisation: weights come from a file."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Nothing to do."""
+
+
+class Embedding(nn.Embedding):
+    """Without initialisation."""
+
+    def reset_parameters(self) -> None:
+        """Nothing to do."""
+
+
 class Attention(nn.Module):
     """Grouped-query attention through SDPA, masked so that no token sees another document."""
 
@@ -102,10 +119,10 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = params.head_dim
         kv_dim = (params.n_kv_heads or params.n_heads) * params.head_dim
-        self.wq = nn.Linear(params.dim, params.n_heads * params.head_dim, bias=False)
-        self.wk = nn.Linear(params.dim, kv_dim, bias=False)
-        self.wv = nn.Linear(params.dim, kv_dim, bias=False)
-        self.wo = nn.Linear(params.n_heads * params.head_dim, params.dim, bias=False)
+        self.wq = Linear(params.dim, params.n_heads * params.head_dim)
+        self.wk = Linear(params.dim, kv_dim)
+        self.wv = Linear(params.dim, kv_dim)
+        self.wo = Linear(params.n_heads * params.head_dim, params.dim)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
@@ -125,9 +142,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
-        self.w1 = nn.Linear(params.dim, params.ffn_dim, bias=False)
-        self.w2 = nn.Linear(params.ffn_dim, params.dim, bias=False)
-        self.w3 = nn.Linear(params.dim, params.ffn_dim, bias=False)
+        self.w1 = Linear(params.dim, params.ffn_dim)
+        self.w2 = Linear(params.ffn_dim, params.dim)
+        self.w3 = Linear(params.dim, params.ffn_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w2(F.silu(self.w1(x)) * self.w3(x))
@@ -160,7 +177,7 @@ class Unembed(nn.Module):
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
         self.norm = RMSNorm(params.dim, params.norm_eps)
-        self.output = nn.Linear(params.dim, params.vocab_size, bias=False)
+        self.output = Linear(params.dim, params.vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.norm(x))
@@ -172,7 +189,7 @@ class Transformer(nn.Module):
     def __init__(self, params: ModelParams, trunk_only: bool = False) -> None:
         super().__init__()
         self.params = params
-        self.tok_embeddings = nn.Embedding(params.vocab_size, params.dim)
+        self.tok_embeddings = Embedding(params.vocab_size, params.dim)
         self.layers = nn.ModuleList(Block(params) for _ in range(params.n_trunk_layers))
         self.heads = nn.ModuleList(Block(params) for _ in range(0 if trunk_only else params.n_future_tokens))
         self.unembed = None if trunk_only else Unembed(params)
@@ -188,6 +205,17 @@ class Transformer(nn.Module):
         for layer in self.layers:
             h = layer(h, context)
         return h, context
+
+    def initialise(self, seed: int, std: float = 0.02) -> None:
+        """Random weights for a model that comes from no file: normal matrices, norms of 1. In the order of the
+        parameters, by a generator of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.ndim == 1:
+                    parameter.fill_(1.0)
+                else:
+                    parameter.normal_(0.0, std, generator=generator)
 
     def context(self, positions: Tensor, documents: Tensor) -> Context:
         half = torch.arange(0, self.params.head_dim, 2, device=positions.device, dtype=torch.float32)

@@ -94,7 +94,6 @@ def shard(model: nn.Module, world: World, config: Distributed, fp32_modules: tup
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    skip_dynamo_import()
     mesh = init_device_mesh(world.device.type, (world.size,))
     dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
     # cast_forward_inputs would round RoPE's cosines to bf16
@@ -112,25 +111,6 @@ def shard(model: nn.Module, world: World, config: Distributed, fp32_modules: tup
         fully_shard(unembed, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     model.to_empty(device=world.device)
-
-
-def skip_dynamo_import() -> None:
-    """Keep `import torch._dynamo` (a second of start-up that nothing here uses) from happening.
-
-    Optimizers and activation checkpointing are marked "not for torch.compile" by a wrapper that imports the
-    compiler when first called. The wrapper looks for a function prepared earlier; the plain one will do.
-    """
-    import torch.utils.checkpoint
-    from torch.distributed.tensor import DTensor
-
-    functions: list[Any] = [torch.utils.checkpoint.checkpoint, DTensor.from_local, DTensor.to_local]
-    functions += [getattr(torch.optim.Optimizer, name, None) for name in vars(torch.optim.Optimizer)]
-    for function in functions:
-        plain = getattr(function, "__wrapped__", None)
-        if plain is not None and getattr(function, "__module__", "").startswith("torch.") and not hasattr(
-            plain, "__dynamo_disable"
-        ):
-            plain.__dynamo_disable = plain
 
 
 def local_rows(total: int, rank: int, size: int) -> tuple[int, int]:
