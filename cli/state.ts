@@ -10,6 +10,8 @@ interface StateResource {
     readonly urn: string;
     readonly type: string;
     readonly id?: string;
+    /** Replaced, and only waiting to be deleted. */
+    readonly delete?: boolean;
     readonly outputs?: Record<string, unknown>;
 }
 
@@ -42,7 +44,7 @@ export async function exportState(stack: string): Promise<{ text: string; deploy
 
 export async function readState(stack: string): Promise<StackState> {
     const { deployment } = await exportState(stack);
-    const resources = deployment.resources ?? [];
+    const resources = (deployment.resources ?? []).filter((resource) => resource.delete !== true);
     const tracker = resources.find(({ type }) => type === "launcher:index:TrackingServer");
     return {
         trackerUrl: (tracker?.outputs?.url as string | undefined) ?? null,

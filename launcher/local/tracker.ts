@@ -35,7 +35,8 @@ export class LocalTracker {
      */
     async chooseUrl(stack: string, current: string | undefined): Promise<string> {
         const running = this.record(stack);
-        if (running !== undefined && isAlive(running.server)) return running.url;
+        // A recorded server that is dead may have left workers that hold the port; it is still ours, `ensure` clears them away.
+        if (running !== undefined && (isAlive(running.server) || running.url === current)) return running.url;
         const start = createHash("sha256").update(`${this.layout.home}/${stack}`).digest().readUInt32BE() % PORTS;
         const candidates = Array.from({ length: PORTS }, (_, offset) => FIRST_PORT + ((start + offset) % PORTS));
         const kept = current === undefined ? Number.NaN : Number(new URL(current).port);
@@ -56,10 +57,11 @@ export class LocalTracker {
     async ensure(stack: string, url: string, waiting: (seconds: number) => void): Promise<void> {
         if (await this.isHealthy(stack, url)) return;
         await this.stop(stack);
+        const { port } = new URL(url);
+        if (!(await becomesFree(Number(port)))) throw new Error(`port ${port} is taken by another program: run pulumi up again, the tracker then moves to a free one`);
         if (!existsSync(this.mlflow)) throw new Error("the MLflow environment is missing: run make setup");
         const directory = this.layout.tracker(stack);
         mkdirSync(join(directory, "artifacts"), { recursive: true });
-        const { port } = new URL(url);
         const store = ["--backend-store-uri", `sqlite:///${join(directory, "mlflow.db")}`, "--artifacts-destination", join(directory, "artifacts")];
         const child = spawnDetached([this.mlflow, "server", "--host", HOST, "--port", port, "--workers", "1", "--serve-artifacts", ...store], {
             logFile: join(directory, "server.log"),
@@ -116,6 +118,15 @@ async function probe(url: string): Promise<boolean> {
     } catch {
         return false;
     }
+}
+
+/** The kernel takes a moment to close the sockets of what was just killed. */
+async function becomesFree(port: number): Promise<boolean> {
+    for (let waited = 0; waited < STOP_MS; waited += 100) {
+        if (await isFree(port)) return true;
+        await sleep(100);
+    }
+    return false;
 }
 
 function isFree(port: number): Promise<boolean> {
