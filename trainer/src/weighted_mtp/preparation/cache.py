@@ -34,26 +34,17 @@ def inputs(packages: Iterable[str], code: Iterable[Path], **values: object) -> d
     }
 
 
-def fresh(stamp: Path, wanted: Mapping[str, object]) -> dict | None:
-    """The stamp's summary if the files it lists are there, unchanged, and made from `wanted`; else None.
-
-    Sizes and modification times stand for the content, so that large files cost nothing; a file whose time
-    differs is hashed.
-    """
+def fresh(stamp: Path, wanted: Mapping[str, object], root: Path) -> dict | None:
+    """The stamp's summary if it was made from `wanted` and its files below `root` are unchanged; else
+    None."""
     try:
         record = json.loads(stamp.read_text(encoding="utf-8"))
-        if record["inputs"] != wanted:
-            return None
-        for name, known in record["files"].items():
-            path = stamp.parent / name
-            status = path.stat()
-            if status.st_size != known["size"]:
-                return None
-            if status.st_mtime_ns != known["mtime_ns"] and sha256(path) != known["sha256"]:
-                return None
+        same = record["inputs"] == wanted and all(
+            sha256(root / name) == known for name, known in record["files"].items()
+        )
+        return record["summary"] if same else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return record["summary"]
 
 
 def write(path: Path, data: bytes) -> None:
@@ -65,13 +56,16 @@ def write(path: Path, data: bytes) -> None:
 
 
 def seal(
-    stamp: Path, wanted: Mapping[str, object], files: Iterable[Path], summary: Mapping[str, object]
+    stamp: Path,
+    wanted: Mapping[str, object],
+    root: Path,
+    files: Iterable[Path],
+    summary: Mapping[str, object],
 ) -> None:
-    """Writes the stamp, last of all: what stands below stamp.parent in `files` is complete."""
-    known = {}
-    for path in files:
-        status = path.stat()
-        name = str(path.relative_to(stamp.parent))
-        known[name] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256(path)}
+    """Writes the stamp, last of all: the `files` below `root` are complete.
+
+    There is no time and no absolute path in it: made again from the same inputs it is the same.
+    """
+    known = {str(path.relative_to(root)): sha256(path) for path in files}
     record = {"inputs": wanted, "files": known, "summary": summary}
     write(stamp, (json.dumps(record, indent=1) + "\n").encode())

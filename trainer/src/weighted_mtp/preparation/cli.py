@@ -73,11 +73,11 @@ def bundled_tokenizer() -> Path:
     return Path(spec.origin).parent / "data" / "tokenizer.model.v1"
 
 
-def prepare(options: argparse.Namespace, say: Callable[[str], None]) -> dict:
-    """Makes the data set unless it is up to date. Returns the summary (problems, lines, correct, incorrect,
-    cached).
+def prepare(options: argparse.Namespace, say: Callable[[str], None], stamp: Path | None = None) -> dict:
+    """Makes the data set unless it is up to date.
 
-    Raises InputError or OSError.
+    stamp: the file that remembers what it was made from (default: .prepared.json in the output).
+    Returns {problems, held_out, lines, correct, incorrect, cached}. Raises InputError or OSError.
     """
     tokenizer = options.tokenizer or bundled_tokenizer()
     counts = ("source", "problems", "held_out", "mutants", "rewrites", "max_tokens", "seed")
@@ -87,8 +87,8 @@ def prepare(options: argparse.Namespace, say: Callable[[str], None]) -> dict:
         tokenizer=cache.sha256(tokenizer),
         **{name: getattr(options, name) for name in counts},
     )
-    stamp = options.output / "stamp.json"
-    if summary := cache.fresh(stamp, wanted):
+    stamp = stamp or options.output / ".prepared.json"
+    if summary := cache.fresh(stamp, wanted, options.output):
         return summary | {"cached": True}
 
     # Only now: these imports cost more than the whole check above.
@@ -133,7 +133,7 @@ def prepare(options: argparse.Namespace, say: Callable[[str], None]) -> dict:
         "correct": correct,
         "incorrect": len(everything) - correct,
     }
-    cache.seal(stamp, wanted, [options.output / file for file in parts], summary)
+    cache.seal(stamp, wanted, options.output, [options.output / file for file in parts], summary)
     return summary | {"cached": False}
 
 
