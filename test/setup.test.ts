@@ -135,7 +135,7 @@ describe("make env", () => {
     expect(own).toContain("PULUMI_PARALLEL='4'");
   });
 
-  test("a new passphrase drops the salt of the old one from local stacks without secrets", () => {
+  test("a salt that cannot be ours is dropped from local stacks without secrets", () => {
     const project = bareProject();
     const local = "# ours\nencryptionsalt: v1:old\nconfig:\n  wmtp:launcher:\n    target: local\n";
     const cloud = "encryptionsalt: v1:old\nconfig:\n  wmtp:launcher:\n    target: vessl\n";
@@ -148,6 +148,14 @@ describe("make env", () => {
     expect(read("Pulumi.minitest.yaml")).toBe(local.replace("encryptionsalt: v1:old\n", ""));
     expect(read("Pulumi.prod.yaml")).toBe(cloud);
     expect(read("Pulumi.own.yaml")).toBe(secret);
+
+    // Once the stack has a state here, the salt is ours.
+    const stacks = join(project, ".wmtp/state/.pulumi/stacks/wmtp");
+    mkdirSync(stacks, { recursive: true });
+    writeFileSync(join(stacks, "minitest.json"), "{}");
+    writeFileSync(join(project, "Pulumi.minitest.yaml"), local);
+    execFileSync("tools/env", { cwd: project, env: plain });
+    expect(read("Pulumi.minitest.yaml")).toBe(local);
   });
 });
 
