@@ -24,6 +24,7 @@ up: prepare ## create the stack and train what is not trained yet; ends with the
 
 .PHONY: preview
 preview: setup ## say what `make up` would do
+	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
 	@$(env) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
 
 .PHONY: down
