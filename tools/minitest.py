@@ -77,6 +77,7 @@ def make_model(name: str, root: Path, stamp: Path, make: Callable[[], tuple], **
 def base_model() -> tuple:
     """Seeded normal weights (std INIT_STD), norms 1."""
     import torch
+
     from weighted_mtp.model import ModelParams, Transformer, meta_key
 
     params = ModelParams(**PARAMS)
@@ -97,6 +98,7 @@ def reference_model(root: Path) -> tuple:
     """
     import torch
     from safetensors.torch import load_file
+
     from weighted_mtp.model import ModelParams, Transformer, meta_key
     from weighted_mtp.tokenizer import SentencePiece
 
