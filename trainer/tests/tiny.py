@@ -17,9 +17,7 @@ from weighted_mtp.model import ModelParams, Transformer, meta_key
 from weighted_mtp.model_io import write_model
 
 TRAINER = Path(__file__).resolve().parents[1]
-PARAMS = ModelParams(
-    dim=32, n_layers=4, n_heads=4, n_kv_heads=2, vocab_size=320, n_future_tokens=3, multiple_of=32
-)
+PARAMS = ModelParams(dim=32, n_layers=4, n_heads=4, n_kv_heads=2, vocab_size=320, n_future_tokens=3, multiple_of=32)
 
 
 @cache
@@ -147,7 +145,9 @@ class Finished:
         return event
 
 
-def train(root: Path, pipeline: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None, **extra: Any) -> Finished:
+def train(
+    root: Path, pipeline: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None, **extra: Any
+) -> Finished:
     return Finished(start(root, pipeline, *arguments, ranks=ranks, env=env, **extra))
 
 

@@ -103,7 +103,7 @@ class Checkpoints:
             path.mkdir(parents=True)
         self.world.barrier()
         writer = dcp.FileSystemWriter(path, single_file_per_rank=True)
-        dcp.save(train_state(model, optimizer), storage_writer=writer, no_dist=self.world.size == 1)
+        dcp.save(train_state(model, optimizer), storage_writer=writer)
         own = {p.name: _checksum(p) for p in path.glob(f"__{self.world.rank}_*")}
         files: dict[str, list[int]] = {}
         for part in self.world.gather_objects(own):
@@ -133,9 +133,7 @@ class Checkpoints:
                         "give every run its own paths.output, or remove the directory",
                     )
                 state = train_state(model, optimizer)
-                dcp.load(
-                    state, storage_reader=dcp.FileSystemReader(self.path(step)), no_dist=self.world.size == 1
-                )
+                dcp.load(state, storage_reader=dcp.FileSystemReader(self.path(step)))
                 for name, parameter in model.named_parameters():
                     if parameter.requires_grad:
                         for key in optimizer.state[parameter]:

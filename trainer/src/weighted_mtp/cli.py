@@ -43,7 +43,9 @@ def _execute(pipeline: str, arguments: argparse.Namespace) -> int:
         code, message, remedy = run(pipeline, arguments, events), "", ""
     except InputError as error:
         code, message, remedy = EXIT_BAD_INPUT, error.cause, error.remedy
-        text = f"error: {error.cause}\n{error.remedy}" if "\n" in error.cause else f"error: {error.cause}; {error.remedy}"
+        text = (
+            f"error: {error.cause}\n{error.remedy}" if "\n" in error.cause else f"error: {error.cause}; {error.remedy}"
+        )
     except Stopped as stopped:
         code, message, remedy = stopped.exit_code, str(stopped), "start again to resume"
         text = message

@@ -28,7 +28,7 @@ from weighted_mtp.model_io import (
     write_json,
 )
 from weighted_mtp.packing import Batch
-from weighted_mtp.parallel import World, shard
+from weighted_mtp.parallel import World, inference, shard
 from weighted_mtp.results_version import RESULTS_VERSION
 
 
@@ -41,7 +41,7 @@ class ValueHead(nn.Module):
         self.linear = nn.utils.skip_init(nn.Linear, dim, 1, device="meta")
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.linear(self.norm(h.float())).squeeze(-1)
+        return self.linear(self.norm(h.float())).sum(-1)  # FSDP warns of views
 
 
 class CriticModel(nn.Module):
@@ -76,9 +76,7 @@ def load_critic(
     shard(model, world, config, fp32_modules=(model.value_head,))
     own_trunk = checkpoint is not None and (checkpoint / "trunk.safetensors").is_file()
     source = weight_files(checkpoint, "trunk") if own_trunk and checkpoint else weight_files(trunk)
-    load_parameters(
-        model.trunk, Weights(source), lambda name: _trunk_key(name, params), f"trunk {trunk.name}", world
-    )
+    load_parameters(model.trunk, Weights(source), lambda name: _trunk_key(name, params), f"trunk {trunk.name}", world)
     if checkpoint is not None:
         head = Weights([checkpoint / "value_head.safetensors"])
         load_parameters(model.value_head, head, lambda name: name, f"critic {checkpoint}", world)
@@ -101,10 +99,13 @@ def open_critic(path: Path | None, trunk: Path, trunk_sha256: str) -> CriticChec
     """Read and check a critic checkpoint. Raises ModelError if it is missing or belongs to another trunk."""
     if path is None:
         raise ModelError(
-            "pipeline verifiable needs a critic", "train pipeline critic and give its checkpoint_best to --critic-checkpoint"
+            "pipeline verifiable needs a critic",
+            "train pipeline critic and give its checkpoint_best to --critic-checkpoint",
         )
     if not (path / "critic.json").is_file() or not (path / "value_head.safetensors").is_file():
-        state = "is not a critic checkpoint (critic.json, value_head.safetensors)" if path.is_dir() else "does not exist"
+        state = (
+            "is not a critic checkpoint (critic.json, value_head.safetensors)" if path.is_dir() else "does not exist"
+        )
         raise ModelError(
             f"the critic checkpoint {path} {state}",
             "wait for pipeline critic to complete, or give the directory checkpoint_best to --critic-checkpoint",
@@ -175,10 +176,10 @@ def read_values(model: CriticModel, batch: Batch, rewards: list[Tensor], shares:
     return logits[where], batch.place(rewards).roll(-1, 1)[where], batch.place(shares).roll(-1, 1)[where]
 
 
-@torch.no_grad()
 def token_values(model: CriticModel, batch: Batch) -> Tensor:
     """V after every token, [B, S] fp32."""
-    return model(batch.tokens, batch.positions, batch.documents).sigmoid()
+    with inference(model):
+        return model(batch.tokens, batch.positions, batch.documents).sigmoid()
 
 
 def explained_variance(weight: float, r: float, r2: float, error: float, error2: float) -> float | None:

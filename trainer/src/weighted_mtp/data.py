@@ -73,7 +73,9 @@ def _parse(line: bytes, where: str) -> Example:
         raise DataError(f"{where} is not a JSON object", "every line holds problem, prompt, solution and reward")
     for field, types in FIELDS.items():
         if field not in record:
-            raise DataError(f"{where}: field {field!r} is missing", f"it has {', '.join(sorted(record)) or 'no fields'}")
+            raise DataError(
+                f"{where}: field {field!r} is missing", f"it has {', '.join(sorted(record)) or 'no fields'}"
+            )
         if not isinstance(record[field], types) or isinstance(record[field], bool):
             kind = " or ".join("text" if t is str else "a whole number" for t in types)
             raise DataError(f"{where}: field {field!r} is not {kind}: {record[field]!r}", "mend the line")

@@ -48,9 +48,7 @@ class ModelParams:
 
     def with_heads(self, heads: int) -> ModelParams:
         """The same model with only its first `heads` heads."""
-        return replace(
-            self, n_layers=self.n_layers - self.n_future_tokens + heads, n_future_tokens=heads
-        )
+        return replace(self, n_layers=self.n_layers - self.n_future_tokens + heads, n_future_tokens=heads)
 
     @property
     def n_trunk_layers(self) -> int:

@@ -82,8 +82,10 @@ class Weights:
         return self._handles[key].get_tensor(key)
 
 
-def load_parameters(model: nn.Module, weights: Weights, key_of: Callable[[str], str], source: str, world: World) -> None:
-    """Fill a sharded model; every rank reads only its own rows. Raises ModelError for a missing key or a wrong shape."""
+def load_parameters(
+    model: nn.Module, weights: Weights, key_of: Callable[[str], str], source: str, world: World
+) -> None:
+    """Fill a sharded model; every rank reads only its own rows. Raises ModelError for a missing key or wrong shape."""
     known = set(weights.keys())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -101,14 +103,17 @@ def load_parameters(model: nn.Module, weights: Weights, key_of: Callable[[str], 
                 local.copy_(weights.rows(key, start, end))
 
 
-def load_transformer(directory: Path, world: World, config, *, heads: int | None, trunk_only: bool = False) -> Transformer:
+def load_transformer(
+    directory: Path, world: World, config, *, heads: int | None, trunk_only: bool = False
+) -> Transformer:
     """A sharded Transformer from a model directory. `heads`: keep only so many (None: all)."""
     from weighted_mtp.parallel import shard
 
     params = ModelParams.read(directory / "params.json")
     if heads is not None and heads > params.n_future_tokens:
         raise ModelError(
-            f"model {directory.name} has {params.n_future_tokens} heads, loss.heads asks for {heads}", "lower loss.heads"
+            f"model {directory.name} has {params.n_future_tokens} heads, loss.heads asks for {heads}",
+            "lower loss.heads",
         )
     if heads is not None:
         params = params.with_heads(heads)
@@ -137,7 +142,7 @@ def trunk_hash(directory: Path) -> str:
     params = ModelParams.read(directory / "params.json")
     weights = Weights(weight_files(directory))
     trunk = [f"layers.{i}." for i in range(params.n_trunk_layers)] + ["tok_embeddings."]
-    return tensors_hash(weights, [key for key in weights.keys() if key.startswith(tuple(trunk))])
+    return tensors_hash(weights, [key for key in weights.keys() if key.startswith(tuple(trunk))])  # noqa: SIM118
 
 
 def model_hash(directory: Path) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 from weighted_mtp.data import Sample
 from weighted_mtp.model import Block, Context, Transformer, Unembed
 from weighted_mtp.packing import Batch, Row
+from weighted_mtp.parallel import inference
 from weighted_mtp.weighting import Scheme, WeightStatistics
 
 STATISTICS = 5  # fields of WeightStatistics
@@ -82,24 +83,20 @@ def forward_backward(
     return sums
 
 
-@torch.no_grad()
 def validation_sums(model: Transformer, batch: Batch) -> Tensor:
     """Unweighted cross entropy of head 1: fp64 [sum, number of targets]."""
-    h, context = model(batch.tokens, batch.positions, batch.documents)
-    losses, _ = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
-    if hasattr(model.unembed, "reshard"):
-        model.unembed.reshard()
+    with inference(model):
+        h, context = model(batch.tokens, batch.positions, batch.documents)
+        losses, _ = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
     total = losses.double().sum()
     return torch.stack((total, torch.full_like(total, losses.numel())))
 
 
-@torch.no_grad()
 def token_losses(model: Transformer, batch: Batch) -> Tensor:
     """Head 1's loss of every trained token, at that token's place [B, S] fp32, 0 elsewhere (a reference's scores)."""
-    h, context = model(batch.tokens, batch.positions, batch.documents)
-    losses, where = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
-    if hasattr(model.unembed, "reshard"):
-        model.unembed.reshard()
+    with inference(model):
+        h, context = model(batch.tokens, batch.positions, batch.documents)
+        losses, where = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
     placed = torch.zeros(where.shape, device=losses.device)
     placed[where] = losses
     return placed.roll(1, dims=1)

@@ -15,7 +15,7 @@ from weighted_mtp.data import Sample
 from weighted_mtp.model import Transformer, meta_key
 from weighted_mtp.model_io import gather_parameters, write_model
 from weighted_mtp.packing import Batch, Row
-from weighted_mtp.parallel import World
+from weighted_mtp.parallel import World, inference
 from weighted_mtp.weighting import Scheme, WeightStatistics
 
 
@@ -118,9 +118,9 @@ class Critic:
     def metrics(self, sums: Tensor) -> tuple[float, list[float], dict[str, float]]:
         return sums.item(), [], {}
 
-    @torch.no_grad()
     def validation_sums(self, batch: Batch, samples: list[Sample]) -> Tensor:
-        logits, rewards, shares = value.read_values(self.model, batch, *value.value_targets(samples))
+        with inference(self.model):
+            logits, rewards, shares = value.read_values(self.model, batch, *value.value_targets(samples))
         w, r, v = shares.double(), rewards.double(), logits.sigmoid().double()
         losses = value.value_losses(logits, rewards, self._kind).double()
         error = r - v

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -111,6 +113,19 @@ def shard(model: nn.Module, world: World, config: Distributed, fp32_modules: tup
         fully_shard(unembed, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     model.to_empty(device=world.device)
+
+
+@contextlib.contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """A forward without gradient. Afterwards all parameters are shards again: FSDP2 leaves its root gathered after a
+    forward without backward, and the next backward then loses the root's gradient (the embedding's)."""
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in model.modules():
+            if hasattr(module, "reshard"):
+                module.reshard()
 
 
 def local_rows(total: int, rank: int, size: int) -> tuple[int, int]:

@@ -71,7 +71,9 @@ def start_record(output: Path, fingerprint: str, rank: int) -> str:
     except ValueError:
         return now
     except OSError as error:
-        raise InputError(f"paths.output {output} cannot be written: {error.strerror}", "choose another directory") from error
+        raise InputError(
+            f"paths.output {output} cannot be written: {error.strerror}", "choose another directory"
+        ) from error
     if record.get("fingerprint") != fingerprint:
         raise InputError(
             f"{output} belongs to another run (fingerprint {str(record.get('fingerprint'))[:12]}, "
@@ -148,7 +150,9 @@ def _train(
             "first_loss": result.first_loss,
             "final_loss": result.final_loss,
             "started_at": started_at,
-            "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "finished_at": datetime.datetime.now(datetime.UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "duration_seconds": round(result.duration_seconds, 3),
             "effective_batch": config.effective_batch(world_size),
             "world_size": world_size,
@@ -177,11 +181,11 @@ def make_scheme(config: TrainConfig, inputs: Inputs, world: World, events: Event
         found = inputs.critic
 
         def load_value_model() -> Any:
-            return critic.load_critic(
-                inputs.trunk, world, config.distributed, train_trunk=False, checkpoint=found.path
-            )
+            return critic.load_critic(inputs.trunk, world, config.distributed, train_trunk=False, checkpoint=found.path)
 
-        values = scores_of(config, inputs, world, events, "critic", found.scorer_hash, load_value_model, critic.token_values)
+        values = scores_of(
+            config, inputs, world, events, "critic", found.scorer_hash, load_value_model, critic.token_values
+        )
         return weighting.Fixed(weighting.critic_weights(values, inputs.train, config.weighting))
     if config.weighting.scheme == "rho1":
         reference = inputs.reference
@@ -217,9 +221,7 @@ def scores_of(
     )
 
     def make() -> list[Tensor]:
-        return scores.compute(
-            load(), score, inputs.train, world, config.data.max_length, config.training.batch_size
-        )
+        return scores.compute(load(), score, inputs.train, world, config.data.max_length, config.training.batch_size)
 
     values, made = scores.cached(path, inputs.train, world, make)
     events.say(f"{kind} scores of {len(inputs.train)} documents {'written to' if made else 'read from'} {path}")
@@ -289,4 +291,3 @@ class Clock:
 
     def report(self) -> None:
         self._events.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in self._laps))
-

@@ -22,8 +22,6 @@ def render() -> str:
     content = {
         "results_version": RESULTS_VERSION,
         "json_schema": TrainConfig.model_json_schema(),
-        "pipelines": {
-            p: load_config(configs / p / f"{p}.yaml", pipeline=p).model_dump(mode="json") for p in PIPELINES
-        },
+        "pipelines": {p: load_config(configs / p / f"{p}.yaml", pipeline=p).model_dump(mode="json") for p in PIPELINES},
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -84,7 +84,9 @@ def compute(
     return list(flat.split([sample.length for sample in samples]))
 
 
-def cached(path: Path, samples: list[Sample], world: World, make: Callable[[], list[Tensor]]) -> tuple[list[Tensor], bool]:
+def cached(
+    path: Path, samples: list[Sample], world: World, make: Callable[[], list[Tensor]]
+) -> tuple[list[Tensor], bool]:
     """The scores of a cache file, made and written by `make` (called by all ranks) where it is missing, and
     whether they were made."""
     found = all(world.gather_objects(path.is_file() and read_cache(path, samples) is not None))

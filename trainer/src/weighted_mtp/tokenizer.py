@@ -89,7 +89,9 @@ def load_tokenizer(directory: Path, kind: str) -> Tokenizer:
     try:
         return SentencePiece(path) if kind == "hf-sentencepiece" else HuggingFace(path)
     except ImportError as error:
-        raise ModelError(f"models.tokenizer {kind} needs a package: {error}", "install the trainer's lock file") from error
+        raise ModelError(
+            f"models.tokenizer {kind} needs a package: {error}", "install the trainer's lock file"
+        ) from error
     except (RuntimeError, OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as a tokenizer: {error}", "fetch the model again") from error
 

@@ -42,7 +42,9 @@ class Tracker:
 class MlflowTracker(Tracker):
     """Starts connecting when it is made."""
 
-    def __init__(self, uri: str, experiment: str, fingerprint: str, name: str, params: dict[str, Any], tags: dict[str, str]):
+    def __init__(
+        self, uri: str, experiment: str, fingerprint: str, name: str, params: dict[str, Any], tags: dict[str, str]
+    ):
         self._uri = uri
         self._experiment = experiment
         self._fingerprint = fingerprint

@@ -127,7 +127,13 @@ class WeightStatistics:
         """weights [N] -> the five sums, fp64 [5]."""
         w = weights.double()
         return torch.stack(
-            (torch.full_like(w.sum(), w.numel()), w.sum(), (w * w).sum(), torch.xlogy(w, w).sum(), (w > 0).double().sum())
+            (
+                torch.full_like(w.sum(), w.numel()),
+                w.sum(),
+                (w * w).sum(),
+                torch.xlogy(w, w).sum(),
+                (w > 0).double().sum(),
+            )
         )
 
     def metrics(self) -> dict[str, float]:

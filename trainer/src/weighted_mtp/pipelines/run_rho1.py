@@ -1,4 +1,4 @@
-"""Pipeline rho1: multi-token prediction on the tokens with the largest excess loss over a reference (Rho-1, arXiv 2404.07965)."""
+"""Pipeline rho1: multi-token prediction on the tokens furthest above a reference's loss (Rho-1, arXiv 2404.07965)."""
 
 import sys
 
