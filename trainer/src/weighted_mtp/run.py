@@ -133,7 +133,7 @@ def _train(
     except BaseException:
         tracker.finish("FAILED", {}, [output / "curve.jsonl"] if rank == 0 else [])
         raise
-    clock.lap("train")
+    clock.lap("train", trainer.seconds)
     final = {"first_loss": result.first_loss, "final_loss": result.final_loss, **result.metrics}
     if rank == 0:
         resolved = output / "config.json"
@@ -284,9 +284,11 @@ class Clock:
         self._last = time.monotonic()
         self._laps: list[tuple[str, float]] = []
 
-    def lap(self, name: str) -> None:
+    def lap(self, name: str, parts: dict[str, float] | None = None) -> None:
+        """What took the time since the last lap; `parts` of it count for themselves."""
         now = time.monotonic()
-        self._laps.append((name, now - self._last))
+        parts = parts or {}
+        self._laps += [(name, now - self._last - sum(parts.values())), *parts.items()]
         self._last = now
 
     def report(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ class Trainer:
         self.optimizer = build_optimizer(objective.model, config.training)
         self.checkpoints = Checkpoints(output, world, config.checkpoint.keep_last, fingerprint)
         self.curve = Curve(output / "curve.jsonl", world.rank == 0)
+        self.seconds: dict[str, float] = {}  # spent in validation and saving
 
     def resume(self) -> Progress:
         """Load the newest sound checkpoint, if there is one."""
@@ -155,10 +158,18 @@ class Trainer:
         point = {"step": step, "loss": loss, "heads": heads, "grad_norm": norm, "learning_rate": rate, **metrics}
         return point, bool(everything[-1] > 0)
 
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Announce what happens now, and add up how long it takes."""
+        self.events.emit("phase", name=name)
+        started = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
     def _validate(self, step: int) -> dict[str, float]:
-        """The objective's metrics on the fixed validation batch; logged, unless it is the first."""
-        self.events.emit("phase", name="validate")
-        metrics = validate(self.objective, self.validation, self.config, self.world)
+        """The objective's metrics on the fixed validation batch, also for the tracker."""
+        with self._phase("validate"):
+            metrics = validate(self.objective, self.validation, self.config, self.world)
         if not math.isfinite(metrics["loss"]):
             raise NonFiniteLoss(f"after step {step}: validation loss {metrics['loss']}")
         self.events.say(f"step {step}: " + ", ".join(f"validation {k} {v:.4f}" for k, v in metrics.items()))
@@ -173,16 +184,16 @@ class Trainer:
             progress.best_loss, progress.best_step = loss, progress.step
 
     def _export(self, name: str) -> None:
-        self.events.emit("phase", name="save")
-        if self.world.rank == 0:
-            replace_directory(self.output / name, self.objective.export)
-        else:
-            self.objective.export(self.output / name)
+        with self._phase("save"):
+            if self.world.rank == 0:
+                replace_directory(self.output / name, self.objective.export)
+            else:
+                self.objective.export(self.output / name)
 
     def _save(self, progress: Progress) -> None:
-        self.events.emit("phase", name="save")
-        self.curve.sync()
-        self.checkpoints.save(self.objective.model, self.optimizer, progress)
+        with self._phase("save"):
+            self.curve.sync()
+            self.checkpoints.save(self.objective.model, self.optimizer, progress)
         self.events.emit("checkpoint", step=progress.step)
 
     def _leave(self, progress: Progress, saved_at: int) -> None:
