@@ -29,8 +29,8 @@ class Tracker:
     experiment_id: str | None = None
 
     def ready(self) -> int:
-        """Wait until the run exists -> the last step that it already has (0: none). Raises TrackerError."""
-        return 0
+        """Wait until the run exists -> the last step that it already has (-1: none). Raises TrackerError."""
+        return -1
 
     def log(self, point: Point) -> None:
         """Hand over one step's metrics; returns at once."""
@@ -54,7 +54,7 @@ class MlflowTracker(Tracker):
         self._queue: queue.Queue[Point | None] = queue.Queue()
         self._connected = threading.Event()
         self._error: Exception | None = None
-        self._last_step = 0
+        self._last_step = -1
         self._client: Any = None
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -113,8 +113,9 @@ class MlflowTracker(Tracker):
         if runs:
             self.run_id = runs[0].info.run_id
             client.update_run(self.run_id, status="RUNNING")
-            history = client.get_metric_history(self.run_id, "loss")
-            self._last_step = max((metric.step for metric in history), default=0)
+            for key in ("validation/loss", "loss"):  # step 0 has the first alone
+                history = client.get_metric_history(self.run_id, key)
+                self._last_step = max([self._last_step, *(metric.step for metric in history)])
             return
         tags = {FINGERPRINT_TAG: self._fingerprint, **self._tags}
         self.run_id = client.create_run(self.experiment_id, tags=tags, run_name=self._name).info.run_id

@@ -93,7 +93,9 @@ class Trainer:
             if point["step"] > logged_until:
                 self._track(point)
         if progress.first_loss is None:
-            progress.first_loss = self._validate(0)["loss"]
+            first = self._validate(0)
+            progress.first_loss = first["loss"]
+            self.tracker.log((0, _now(), {f"validation/{key}": value for key, value in first.items()}))
         self.events.emit("phase", name="train")
         interval = self.config.checkpoint.save_interval
         metrics: dict[str, float] = {}
@@ -102,13 +104,15 @@ class Trainer:
             progress.step += 1
             last = progress.step == self.plan.steps
             point, stop = self._step(progress.step, meter)
-            self.curve.add(point)
-            if self._is_logged(progress.step):
-                self._track({**point, "tokens_per_second": meter.tokens_per_second()}, logged_until)
             meter.report(self.events, point, force=self._is_logged(progress.step))
             progress.seconds = before + time.monotonic() - started
-            if progress.step % interval == 0 or last:
+            validated = progress.step % interval == 0 or last
+            if validated:
                 metrics = self._validate(progress.step)
+                point["validation"] = metrics
+            self.curve.add(point)
+            self._track({**point, "tokens_per_second": meter.tokens_per_second()}, logged_until)
+            if validated:
                 self._keep_best(progress, metrics["loss"])
                 self._save(progress)
                 saved_at = progress.step
@@ -123,9 +127,10 @@ class Trainer:
             self._export("final")
         self.curve.close()
         progress.seconds = before + time.monotonic() - started
-        final = metrics.pop("loss")
+        final = metrics["loss"]
         assert progress.first_loss is not None
-        return Result(progress.step, progress.first_loss, final, progress.seconds, metrics)
+        others = {key: value for key, value in metrics.items() if key != "loss"}
+        return Result(progress.step, progress.first_loss, final, progress.seconds, others)
 
     def _step(self, step: int, meter: Meter) -> tuple[dict[str, Any], bool]:
         """One optimizer step -> its point of the curve, and whether some rank was told to stop."""
@@ -167,13 +172,12 @@ class Trainer:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
     def _validate(self, step: int) -> dict[str, float]:
-        """The objective's metrics on the fixed validation batch, also for the tracker."""
+        """The objective's metrics on the fixed validation batch."""
         with self._phase("validate"):
             metrics = validate(self.objective, self.validation, self.config, self.world)
         if not math.isfinite(metrics["loss"]):
             raise NonFiniteLoss(f"after step {step}: validation loss {metrics['loss']}")
         self.events.say(f"step {step}: " + ", ".join(f"validation {k} {v:.4f}" for k, v in metrics.items()))
-        self.tracker.log((step, _now(), {f"validation/{key}": value for key, value in metrics.items()}))
         return metrics
 
     def _keep_best(self, progress: Progress, loss: float) -> None:
@@ -209,13 +213,15 @@ class Trainer:
         raise Stopped(progress.step, saved_at == progress.step)
 
     def _is_logged(self, step: int) -> bool:
-        return step == 1 or step % self.config.training.log_interval == 0 or step == self.plan.steps
+        interval, validated = self.config.training.log_interval, self.config.checkpoint.save_interval
+        return step == 1 or step % interval == 0 or step % validated == 0 or step == self.plan.steps
 
     def _track(self, point: dict[str, Any], logged_until: int = 0) -> None:
         if point["step"] <= logged_until or not self._is_logged(point["step"]):
             return
         metrics = {key: value for key, value in point.items() if isinstance(value, float)}
         metrics |= {f"loss/head{k}": value for k, value in enumerate(point["heads"], 1)}
+        metrics |= {f"validation/{key}": value for key, value in point.get("validation", {}).items()}
         self.tracker.log((point["step"], _now(), metrics))
 
 
