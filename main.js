@@ -4,12 +4,12 @@ import { RunError } from "@pulumi/pulumi/errors.js";
 const NEEDED_NODE = 24;
 
 export default async function main() {
-    if (Number.parseInt(process.versions.node, 10) < NEEDED_NODE) {
-        throw new RunError(
-            `this program needs Node >= ${NEEDED_NODE} and runs on ${process.versions.node}: ` +
-                'run `make setup`, then `eval "$(make env)"`, and try again',
-        );
-    }
-    const { outputs } = await import("./index.ts");
-    return outputs;
+  if (Number.parseInt(process.versions.node, 10) < NEEDED_NODE) {
+    throw new RunError(
+      `this program needs Node >= ${NEEDED_NODE} and runs on ${process.versions.node}: ` +
+        'run `make setup`, then `eval "$(make env)"`, and try again',
+    );
+  }
+  const { outputs } = await import("./index.ts");
+  return outputs;
 }

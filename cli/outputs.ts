@@ -1,62 +1,84 @@
 /** `wmtp outputs`: what a stack trained, as JSON for programs or as a table for people. */
 import Table from "cli-table3";
+import { PIPELINE_NAMES, PIPELINES, type PipelineName } from "../components/pipelines.ts";
 import { formatDuration } from "../components/units.ts";
 import type { RunOutputs } from "../launcher/resources/run.ts";
 import { readState, type StackState } from "./state.ts";
 
 /** Facts of a run that everybody may see; a fixed list, so that nothing gets out because somebody added it to the state. */
 const FACTS = [
-    "runId",
-    "status",
-    "firstLoss",
-    "finalLoss",
-    "steps",
-    "startedAt",
-    "finishedAt",
-    "durationSeconds",
-    "effectiveBatch",
-    "checkpoint",
-    "mlflowRunUrl",
-    "runUrl",
-    "attempts",
-    "metrics",
-    "fingerprint",
-    "reason",
+  "runId",
+  "status",
+  "firstLoss",
+  "finalLoss",
+  "steps",
+  "startedAt",
+  "finishedAt",
+  "durationSeconds",
+  "effectiveBatch",
+  "checkpoint",
+  "mlflowRunUrl",
+  "runUrl",
+  "attempts",
+  "metrics",
+  "fingerprint",
+  "reason",
 ] as const;
 
 export async function outputs(stack: string, asTable: boolean): Promise<string> {
-    const state = await readState(stack);
-    return asTable ? renderTable(stack, state) : JSON.stringify({ trackerUrl: state.trackerUrl, runs: factsByPipeline(state) }, null, 2);
+  const state = await readState(stack);
+  if (asTable) return renderTable(stack, state);
+  return JSON.stringify({ trackerUrl: state.trackerUrl, runs: factsByPipeline(state) }, null, 2);
 }
 
 function factsByPipeline({ runs }: StackState): Record<string, object> {
-    return Object.fromEntries(runs.map((run) => [run.pipeline, Object.fromEntries(FACTS.map((fact) => [fact, run[fact] ?? null]))]));
+  return Object.fromEntries(
+    runs.map((run) => [run.pipeline, Object.fromEntries(FACTS.map((fact) => [fact, run[fact] ?? null]))]),
+  );
 }
 
 function renderTable(stack: string, { trackerUrl, runs }: StackState): string {
-    if (runs.length === 0) return `Stack ${stack} has no runs yet: make up STACK=${stack}`;
-    const table = new Table({
-        head: ["pipeline", "status", "first loss", "final loss", "steps", "batch", "took", "attempts"],
-        style: { head: [], border: [], compact: true },
-        colAligns: ["left", "left", "right", "right", "right", "right", "right", "right"],
-    });
-    for (const run of runs) table.push(row(run));
-    const failed = runs.filter(({ status }) => status !== "completed");
-    const next = failed.length > 0 ? failed.map(({ pipeline, reason, status }) => `  ${pipeline}: ${reason ?? status}`) : nextSteps(stack, trackerUrl);
-    return [table.toString(), failed.length > 0 ? "Not completed:" : "Next:", ...next].join("\n");
+  if (runs.length === 0) return `Stack ${stack} has no runs yet: make up STACK=${stack}`;
+  const table = new Table({
+    head: ["pipeline", "status", "first loss", "final loss", "steps", "batch", "took", "attempts"],
+    style: { head: [], border: [], compact: true },
+    colAligns: ["left", "left", "right", "right", "right", "right", "right", "right"],
+  });
+  const byPipeline = new Map(runs.map((run) => [run.pipeline as PipelineName, run]));
+  const open: string[] = [];
+  for (const pipeline of PIPELINE_NAMES) {
+    const run = byPipeline.get(pipeline);
+    const blocker = blockerOf(pipeline, byPipeline);
+    if (run !== undefined && blocker === undefined) table.push(row(run, run.status));
+    else if (blocker !== undefined) table.push(run === undefined ? [pipeline, "not started"] : row(run, "outdated"));
+    if (blocker !== undefined) open.push(`  ${pipeline}: waits for ${blocker}, which did not complete`);
+    else if (run !== undefined && run.status !== "completed") open.push(`  ${pipeline}: ${run.reason ?? run.status}`);
+  }
+  const next = open.length > 0 ? ["Not completed:", ...open] : ["Next:", ...nextSteps(stack, trackerUrl)];
+  return [table.toString(), ...next].join("\n");
 }
 
-function row(run: RunOutputs): string[] {
-    const loss = (value: number | null) => value?.toFixed(4) ?? "-";
-    const took = run.durationSeconds === null ? "-" : formatDuration(run.durationSeconds);
-    return [run.pipeline, run.status, loss(run.firstLoss), loss(run.finalLoss), String(run.steps ?? "-"), String(run.effectiveBatch), took, String(run.attempts)];
+/** The needed run that keeps `pipeline` from being what the stack file asks for: it has not completed in its present form. */
+function blockerOf(pipeline: PipelineName, runs: ReadonlyMap<PipelineName, RunOutputs>): PipelineName | undefined {
+  return PIPELINES[pipeline].needs.find((needed) => {
+    const run = runs.get(needed);
+    const read = runs.get(pipeline)?.needs[needed]?.fingerprint;
+    return run !== undefined && run.status !== "completed" && read !== run.fingerprint;
+  });
+}
+
+function row(run: RunOutputs, status: string): string[] {
+  const loss = (value: number | null) => value?.toFixed(4) ?? "-";
+  const took = run.durationSeconds === null ? "-" : formatDuration(run.durationSeconds);
+  const counts = [String(run.steps ?? "-"), String(run.effectiveBatch), took, String(run.attempts)];
+  return [run.pipeline, status, loss(run.firstLoss), loss(run.finalLoss), ...counts];
 }
 
 function nextSteps(stack: string, trackerUrl: string | null): string[] {
-    return [
-        `  look at the curves:    ${trackerUrl}`,
-        `  try another setting:   edit Pulumi.${stack}.yaml, then make preview STACK=${stack}; only what the change concerns trains again`,
-        `  read it by program:    make outputs STACK=${stack}`,
-        `  stop and remove:       make down STACK=${stack} (checkpoints and experiments stay)`,
-    ];
+  return [
+    `  look at the curves:    ${trackerUrl}`,
+    `  try another setting:   edit Pulumi.${stack}.yaml, then make preview STACK=${stack}; only what changed trains again`,
+    `  read it by program:    make outputs STACK=${stack}`,
+    `  stop and remove:       make down STACK=${stack} (checkpoints and experiments stay)`,
+  ];
 }

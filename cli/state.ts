@@ -7,48 +7,52 @@ const run = promisify(execFile);
 const STATE_BYTES = 256 * 1024 * 1024;
 
 interface StateResource {
-    readonly urn: string;
-    readonly type: string;
-    readonly id?: string;
-    /** Replaced, and only waiting to be deleted. */
-    readonly delete?: boolean;
-    readonly outputs?: Record<string, unknown>;
+  readonly urn: string;
+  readonly type: string;
+  readonly id?: string;
+  /** Replaced, and only waiting to be deleted. */
+  readonly delete?: boolean;
+  readonly outputs?: Record<string, unknown>;
 }
 
 export interface StackState {
-    readonly trackerUrl: string | null;
-    /** In the order of the state: dependencies first. */
-    readonly runs: readonly RunOutputs[];
-    /** Operations that a killed engine left open. */
-    readonly pendingCreates: number;
+  readonly trackerUrl: string | null;
+  /** In the order of the state: dependencies first. */
+  readonly runs: readonly RunOutputs[];
+  /** Operations that a killed engine left open. */
+  readonly pendingCreates: number;
 }
 
 /** Runs `pulumi` and returns its stdout. @throws UserError with what it said on stderr. */
 export async function pulumi(args: readonly string[]): Promise<string> {
-    try {
-        return (await run("pulumi", [...args, "--non-interactive"], { maxBuffer: STATE_BYTES })).stdout;
-    } catch (error) {
-        const { code, stderr } = error as { code?: unknown; stderr?: string };
-        if (code === "ENOENT") throw new UserError('pulumi is not on PATH: run make setup, then eval "$(make env)"');
-        throw new UserError((stderr ?? String(error)).trim());
-    }
+  try {
+    return (await run("pulumi", [...args, "--non-interactive"], { maxBuffer: STATE_BYTES })).stdout;
+  } catch (error) {
+    const { code, stderr } = error as { code?: unknown; stderr?: string };
+    if (code === "ENOENT") throw new UserError('pulumi is not on PATH: run make setup, then eval "$(make env)"');
+    throw new UserError((stderr ?? String(error)).trim());
+  }
 }
 
 /** An error whose message is all a person needs. */
 export class UserError extends Error {}
 
-export async function exportState(stack: string): Promise<{ text: string; deployment: { resources?: StateResource[]; pending_operations?: { type: string }[] } }> {
-    const text = await pulumi(["stack", "export", "--stack", stack]);
-    return { text, deployment: JSON.parse(text).deployment ?? {} };
+export async function exportState(
+  stack: string,
+): Promise<{ text: string; deployment: { resources?: StateResource[]; pending_operations?: { type: string }[] } }> {
+  const text = await pulumi(["stack", "export", "--stack", stack]);
+  return { text, deployment: JSON.parse(text).deployment ?? {} };
 }
 
 export async function readState(stack: string): Promise<StackState> {
-    const { deployment } = await exportState(stack);
-    const resources = (deployment.resources ?? []).filter((resource) => resource.delete !== true);
-    const tracker = resources.find(({ type }) => type === "launcher:index:TrackingServer");
-    return {
-        trackerUrl: (tracker?.outputs?.url as string | undefined) ?? null,
-        runs: resources.filter(({ type }) => type === "launcher:index:Run").map(({ outputs }) => outputs as unknown as RunOutputs),
-        pendingCreates: (deployment.pending_operations ?? []).filter(({ type }) => type === "creating").length,
-    };
+  const { deployment } = await exportState(stack);
+  const resources = (deployment.resources ?? []).filter((resource) => resource.delete !== true);
+  const tracker = resources.find(({ type }) => type === "launcher:index:TrackingServer");
+  return {
+    trackerUrl: (tracker?.outputs?.url as string | undefined) ?? null,
+    runs: resources
+      .filter(({ type }) => type === "launcher:index:Run")
+      .map(({ outputs }) => outputs as unknown as RunOutputs),
+    pendingCreates: (deployment.pending_operations ?? []).filter(({ type }) => type === "creating").length,
+  };
 }

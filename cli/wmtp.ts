@@ -23,46 +23,59 @@ Examples:
 `;
 
 async function main(): Promise<string> {
-    const { values, positionals } = parseArgs({
-        allowPositionals: true,
-        options: { stack: { type: "string", default: "minitest" }, table: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
-    });
-    const [command, pipeline] = positionals;
-    if (values.help || command === undefined) return HELP;
-    switch (command) {
-        case "outputs":
-            return outputs(values.stack, values.table);
-        case "recover":
-            return (await recover(values.stack)).join("\n");
-        case "cancel": {
-            const name = await runOf(values.stack, pipeline);
-            await new LocalBackend().terminate(values.stack, name, "wmtp cancel", true);
-            return `${name} is stopped and stays so; wmtp retry ${pipeline} --stack ${values.stack} lets it start again`;
-        }
-        case "retry": {
-            const name = await runOf(values.stack, pipeline);
-            await new LocalBackend().clearCancellation(values.stack, name);
-            return `${name} may start again: pulumi up --stack ${values.stack}`;
-        }
-        default:
-            throw new UserError(`unknown command "${command}"; see wmtp --help`);
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      stack: { type: "string", default: "minitest" },
+      table: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const [command, pipeline] = positionals;
+  if (values.help || command === undefined) return HELP;
+  switch (command) {
+    case "outputs":
+      return outputs(values.stack, values.table);
+    case "recover":
+      return (await recover(values.stack)).join("\n");
+    case "cancel":
+      return cancel(values.stack, pipeline);
+    case "retry": {
+      const name = await runOf(values.stack, pipeline);
+      await new LocalBackend().clearCancellation(values.stack, name);
+      return `${name} may start again: pulumi up --stack ${values.stack}`;
     }
+    default:
+      throw new UserError(`unknown command "${command}"; see wmtp --help`);
+  }
+}
+
+async function cancel(stack: string, pipeline: string | undefined): Promise<string> {
+  const backend = new LocalBackend();
+  const active = await backend.activeRuns(stack);
+  const run = active.find((candidate) => candidate.pipeline === pipeline);
+  if (run === undefined)
+    throw new UserError(
+      `no run of ${pipeline ?? "(no pipeline named)"} is active in stack ${stack}; active: ${active.map((other) => other.pipeline).join(", ") || "none"}`,
+    );
+  await backend.terminate(stack, run.name, "wmtp cancel", true);
+  return `${run.name} is stopped and stays so; wmtp retry ${pipeline} --stack ${stack} lets it start again`;
 }
 
 /** Name of the pipeline's run in the stack's state. */
 async function runOf(stack: string, pipeline: string | undefined): Promise<string> {
-    const { runs } = await readState(stack);
-    const run = runs.find((candidate) => candidate.pipeline === pipeline);
-    if (run?.name !== undefined) return run.name;
-    const known = runs.map((candidate) => candidate.pipeline).join(", ") || "none yet";
-    throw new UserError(`stack ${stack} has no run of ${pipeline ?? "(no pipeline named)"}; its runs: ${known}`);
+  const { runs } = await readState(stack);
+  const run = runs.find((candidate) => candidate.pipeline === pipeline);
+  if (run?.name !== undefined) return run.name;
+  const known = runs.map((candidate) => candidate.pipeline).join(", ") || "none yet";
+  throw new UserError(`stack ${stack} has no run of ${pipeline ?? "(no pipeline named)"}; its runs: ${known}`);
 }
 
 try {
-    const text = await main();
-    if (text !== "") console.log(text.trimEnd());
+  const text = await main();
+  if (text !== "") console.log(text.trimEnd());
 } catch (error) {
-    const expected = error instanceof UserError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-    console.error(expected ? `wmtp: ${(error as Error).message}` : error);
-    process.exitCode = 1;
+  const expected = error instanceof UserError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+  console.error(expected ? `wmtp: ${(error as Error).message}` : error);
+  process.exitCode = 1;
 }

@@ -7,151 +7,186 @@ import { GPU_COUNTS, PIPELINE_NAMES } from "./pipelines.ts";
 import { DURATION_FORM, parseDuration } from "./units.ts";
 
 const duration = z
-    .string()
-    .refine((text) => parseDuration(text) !== undefined, { error: `is not a duration: write ${DURATION_FORM}` })
-    .meta({ pattern: "^\\d+(\\.\\d+)?(s|m|h|d)$" });
+  .string()
+  .refine((text) => parseDuration(text) !== undefined, { error: `is not a duration: write ${DURATION_FORM}` })
+  .meta({ pattern: "^\\d+(\\.\\d+)?(s|m|h|d)$" });
 const name = z.string().min(1);
 /** Names of directories and of things in the cloud: no separators, so that no key can climb out of its prefix. */
-const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, { error: 'may hold only letters, digits, ".", "_" and "-"' });
+const slug = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, { error: 'may hold only letters, digits, ".", "_" and "-"' });
 const date = z.iso.date({ error: "is not a date such as 2026-12-31" });
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))]);
 
 /** `{ "training.batch_size": 8 }`: keys of the trainer's config, checked against its exported schema. */
-const overrides = z.record(z.string(), scalar).default({}).describe("trainer config keys and their values, for example training.batch_size: 8");
+const overrides = z
+  .record(z.string(), scalar)
+  .default({})
+  .describe("trainer config keys and their values, for example training.batch_size: 8");
 
 const launcher = z
-    .strictObject({
-        target: z.enum(["vessl", "local"]).default("vessl").describe("where runs go: the GPU cloud, or processes of this machine"),
-        maxParallel: z.int().min(1).max(64).default(1).describe("runs at a time"),
-        wait: z
-            .union([z.literal("completion"), duration], { error: `is neither "completion" nor ${DURATION_FORM}` })
-            .optional()
-            .describe('how long `pulumi up` waits for a run before it detaches; "completion" by default, 30m when CI is set'),
-        retries: z.int().min(0).max(10).default(2).describe("automatic resumes after preemption or infrastructure failure, within one `up`"),
-        vessl: z
-            .strictObject({
-                organization: name.optional().describe("required for target vessl"),
-                project: name.default("wmtp"),
-                cluster: name.default("vessl-kr-a100-80g-sxm"),
-                presets: z
-                    .strictObject({ "1": name, "2": name, "4": name })
-                    .default({ "1": "gpu-a100-80g-small", "2": "gpu-a100-80g-medium", "4": "gpu-a100-80g-large" }),
-            })
-            .prefault({}),
-    })
-    .prefault({});
+  .strictObject({
+    target: z
+      .enum(["vessl", "local"])
+      .default("vessl")
+      .describe("where runs go: the GPU cloud, or processes of this machine"),
+    maxParallel: z.int().min(1).max(64).default(1).describe("runs at a time"),
+    wait: z
+      .union([z.literal("completion"), duration], { error: `is neither "completion" nor ${DURATION_FORM}` })
+      .optional()
+      .describe('how long `pulumi up` waits for a run before it detaches; "completion" by default, 30m when CI is set'),
+    retries: z
+      .int()
+      .min(0)
+      .max(10)
+      .default(2)
+      .describe("automatic resumes after preemption or infrastructure failure, within one `up`"),
+    vessl: z
+      .strictObject({
+        organization: name.optional().describe("required for target vessl"),
+        project: name.default("wmtp"),
+        cluster: name.default("vessl-kr-a100-80g-sxm"),
+        presets: z
+          .strictObject({ "1": name, "2": name, "4": name })
+          .default({ "1": "gpu-a100-80g-small", "2": "gpu-a100-80g-medium", "4": "gpu-a100-80g-large" }),
+      })
+      .prefault({}),
+  })
+  .prefault({});
 
 const storage = z
-    .strictObject({
-        bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: "is not a bucket name (3-63 of a-z, 0-9, ., -)" }).default("wmtp"),
-        adopt: z.boolean().default(false).describe("use a bucket that exists already"),
-        transferAcceleration: z.boolean().default(false),
-    })
-    .prefault({});
+  .strictObject({
+    bucket: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: "is not a bucket name (3-63 of a-z, 0-9, ., -)" })
+      .default("wmtp"),
+    adopt: z.boolean().default(false).describe("use a bucket that exists already"),
+    transferAcceleration: z.boolean().default(false),
+  })
+  .prefault({});
 
 const tracking = z
-    .strictObject({
-        experiment: z
-            .string()
-            .regex(/^[^/\s][^\s]*[^/\s]$/, { error: 'is not a path such as "weighted-mtp/production"' })
-            .optional()
-            .describe("MLflow experiment path; weighted-mtp/<stack> by default"),
-        allowedCidrs: z.array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" })).default([]),
-        domain: z.string().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not a host name such as mlflow.example.org" }).optional(),
-        instanceType: name.default("t3.small"),
-        dataVolumeGiB: z.int().min(8).max(16_384).default(50),
-    })
-    .prefault({});
+  .strictObject({
+    experiment: z
+      .string()
+      .regex(/^[^/\s][^\s]*[^/\s]$/, { error: 'is not a path such as "weighted-mtp/production"' })
+      .optional()
+      .describe("MLflow experiment path; weighted-mtp/<stack> by default"),
+    allowedCidrs: z.array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" })).default([]),
+    domain: z
+      .string()
+      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not a host name such as mlflow.example.org" })
+      .optional(),
+    instanceType: name.default("t3.small"),
+    dataVolumeGiB: z.int().min(8).max(16_384).default(50),
+  })
+  .prefault({});
 
 const image = z
-    .strictObject({
-        repository: name.optional().describe("for example ghcr.io/<owner>/wmtp"),
-        pullCredential: name.optional(),
-    })
-    .prefault({});
+  .strictObject({
+    repository: name.optional().describe("for example ghcr.io/<owner>/wmtp"),
+    pullCredential: name.optional(),
+  })
+  .prefault({});
 
 const volumes = z
-    .strictObject({
-        storage: slug.default("vessl-storage"),
-        names: z
-            .strictObject({
-                models: slug.default("weighted-mtp-models"),
-                datasets: slug.default("weighted-mtp-datasets"),
-                checkpoints: slug.default("weighted-mtp-checkpoints"),
-            })
-            .prefault({}),
-        sources: z
-            .strictObject({
-                models: name.default("storage/models"),
-                datasets: name.default("storage/datasets"),
-                checkpoints: name.default("storage/checkpoints"),
-            })
-            .prefault({})
-            .describe("local directories, below the project, that fill the volumes"),
-    })
-    .prefault({});
+  .strictObject({
+    storage: slug.default("vessl-storage"),
+    names: z
+      .strictObject({
+        models: slug.default("weighted-mtp-models"),
+        datasets: slug.default("weighted-mtp-datasets"),
+        checkpoints: slug.default("weighted-mtp-checkpoints"),
+      })
+      .prefault({}),
+    sources: z
+      .strictObject({
+        models: name.default("storage/models"),
+        datasets: name.default("storage/datasets"),
+        checkpoints: name.default("storage/checkpoints"),
+      })
+      .prefault({})
+      .describe("local directories, below the project, that fill the volumes"),
+  })
+  .prefault({});
 
 const models = z
-    .strictObject({
-        delivery: z.enum(["s3", "volume"]).default("s3"),
-        base: slug.default("llama-7b-mtp"),
-        reference: slug.default("sheared-llama-2.7b"),
-        criticTrunk: slug.optional().describe("the base model by default"),
-        cache: z
-            .strictObject({ path: z.string().startsWith("/").default("/cache/models"), sizeGiB: z.int().min(1).default(100), mount: name })
-            .optional(),
-    })
-    .prefault({});
+  .strictObject({
+    delivery: z.enum(["s3", "volume"]).default("s3"),
+    base: slug.default("llama-7b-mtp"),
+    reference: slug.default("sheared-llama-2.7b"),
+    criticTrunk: slug.optional().describe("the base model by default"),
+    cache: z
+      .strictObject({
+        path: z.string().startsWith("/").default("/cache/models"),
+        sizeGiB: z.int().min(1).default(100),
+        mount: name,
+      })
+      .optional(),
+  })
+  .prefault({});
 
 const run = {
-    gpus: z.union(GPU_COUNTS.map((gpus) => z.literal(gpus))).optional().describe("worker processes on the local target"),
-    maxDuration: duration.default("48h").describe("the run is terminated after this long"),
-    effectiveBatch: z.int().min(1).optional().describe("sequences per optimizer step; sets the accumulation steps"),
-    overrides,
-    after: z.array(z.enum(PIPELINE_NAMES)).default([]).describe("starts after these, without reading anything of them"),
-    rerun: z.union([z.string(), z.number()]).transform(String).optional().describe("any new token trains again"),
+  gpus: z
+    .union(GPU_COUNTS.map((gpus) => z.literal(gpus)))
+    .optional()
+    .describe("worker processes on the local target"),
+  maxDuration: duration.default("48h").describe("the run is terminated after this long"),
+  effectiveBatch: z.int().min(1).optional().describe("sequences per optimizer step; sets the accumulation steps"),
+  overrides,
+  after: z.array(z.enum(PIPELINE_NAMES)).default([]).describe("starts after these, without reading anything of them"),
+  rerun: z.union([z.string(), z.number()]).transform(String).optional().describe("any new token trains again"),
 };
 const rewards = z.enum(["tests", "model"]).default("tests");
 /** `critic:` with nothing after it is a pipeline with all defaults. */
 const orEmpty = <Shape extends z.ZodType>(shape: Shape) => z.preprocess((value) => value ?? {}, shape).optional();
 
 const pipelines = z
-    .strictObject({
-        critic: orEmpty(z.strictObject({ ...run, rewards })),
-        verifiable: orEmpty(
-            z.strictObject({ ...run, rewards, criticCheckpoint: name.optional().describe("a path, an s3:// URI or another stack's name") }),
-        ),
-        baseline: orEmpty(z.strictObject(run)),
-        rho1: orEmpty(z.strictObject(run)),
-        ntp: orEmpty(z.strictObject(run)),
-    })
-    .default({});
+  .strictObject({
+    critic: orEmpty(z.strictObject({ ...run, rewards })),
+    verifiable: orEmpty(
+      z.strictObject({
+        ...run,
+        rewards,
+        criticCheckpoint: name.optional().describe("a path, an s3:// URI or another stack's name"),
+      }),
+    ),
+    baseline: orEmpty(z.strictObject(run)),
+    rho1: orEmpty(z.strictObject(run)),
+    ntp: orEmpty(z.strictObject(run)),
+  })
+  .default({});
 
 const cost = z
-    .strictObject({
-        currency: z.string().regex(/^[A-Z]{3}$/, { error: "is not a currency code such as USD" }).default("USD"),
-        perHour: z.record(z.string(), z.number().nonnegative()).default({}).describe("price of a preset per hour"),
-        budget: z.number().positive().optional(),
-        maxGpusPerRun: z.union(GPU_COUNTS.map((gpus) => z.literal(gpus))).default(4),
-        maxGpus: z.int().min(1).default(4),
-    })
-    .prefault({});
+  .strictObject({
+    currency: z
+      .string()
+      .regex(/^[A-Z]{3}$/, { error: "is not a currency code such as USD" })
+      .default("USD"),
+    perHour: z.record(z.string(), z.number().nonnegative()).default({}).describe("price of a preset per hour"),
+    budget: z.number().positive().optional(),
+    maxGpusPerRun: z.union(GPU_COUNTS.map((gpus) => z.literal(gpus))).default(4),
+    maxGpus: z.int().min(1).default(4),
+  })
+  .prefault({});
 
-const waivers = z.array(z.strictObject({ policy: name, resource: name, reason: z.string().min(10), expires: date })).default([]);
+const waivers = z
+  .array(z.strictObject({ policy: name, resource: name, reason: z.string().min(10), expires: date }))
+  .default([]);
 
 /** Sections of the stack file, without their `wmtp:` prefix. */
 export const SECTIONS = {
-    base: slug.optional().describe("the stack this experiment builds on"),
-    launcher,
-    storage,
-    tracking,
-    image,
-    volumes,
-    models,
-    overrides: overrides.describe("trainer config keys for every pipeline of this stack; a pipeline's own win"),
-    pipelines,
-    cost,
-    waivers,
+  base: slug.optional().describe("the stack this experiment builds on"),
+  launcher,
+  storage,
+  tracking,
+  image,
+  volumes,
+  models,
+  overrides: overrides.describe("trainer config keys for every pipeline of this stack; a pipeline's own win"),
+  pipelines,
+  cost,
+  waivers,
 } as const;
 export type SectionName = keyof typeof SECTIONS;
 export type Section<Name extends SectionName> = z.output<(typeof SECTIONS)[Name]>;

@@ -4,51 +4,51 @@
  */
 import * as pulumi from "@pulumi/pulumi";
 import { distance } from "fastest-levenshtein";
-import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type Section, type Sections } from "./config-schema.ts";
 import { describeIssues, formatProblems, type Problem, suggestion } from "./config-problems.ts";
-import { type Gpus, type ModelRole, PIPELINES, PIPELINE_NAMES, type PipelineName } from "./pipelines.ts";
+import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type Section, type Sections } from "./config-schema.ts";
+import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
 import { checkRuns, runOverrides } from "./run-rules.ts";
-import { type TrainerConfig, TrainerConfigs, datasetsOf } from "./trainer-config.ts";
+import { datasetsOf, type TrainerConfig, TrainerConfigs } from "./trainer-config.ts";
 import { parseDuration } from "./units.ts";
 
 /** One training run as the stack declares it: all choices made, all defaults filled in. */
 export interface RunSettings {
-    readonly pipeline: PipelineName;
-    readonly gpus: Gpus;
-    readonly maxDurationSeconds: number;
-    /** Enabled pipelines of this stack whose checkpoint the run reads. */
-    readonly needs: readonly PipelineName[];
-    /** Pipelines that only have to be over before this one starts. */
-    readonly after: readonly PipelineName[];
-    /** A critic from elsewhere: a path, an `s3://` URI or a stack's name. */
-    readonly criticCheckpoint?: string;
-    readonly rerun?: string;
-    /** Directory names of the models the run reads, in `models/` of the bucket or volume. */
-    readonly models: readonly string[];
-    /** Directory names of the data sets the run reads, in `datasets/`. */
-    readonly datasets: readonly string[];
-    readonly trainerConfig: TrainerConfig;
-    /** Sequences per optimizer step: batch size x accumulation steps x GPUs. */
-    readonly effectiveBatch: number;
+  readonly pipeline: PipelineName;
+  readonly gpus: Gpus;
+  readonly maxDurationSeconds: number;
+  /** Enabled pipelines of this stack whose checkpoint the run reads. */
+  readonly needs: readonly PipelineName[];
+  /** Pipelines that only have to be over before this one starts. */
+  readonly after: readonly PipelineName[];
+  /** A critic from elsewhere: a path, an `s3://` URI or a stack's name. */
+  readonly criticCheckpoint?: string;
+  readonly rerun?: string;
+  /** Directory names of the models the run reads, in `models/` of the bucket or volume. */
+  readonly models: readonly string[];
+  /** Directory names of the data sets the run reads, in `datasets/`. */
+  readonly datasets: readonly string[];
+  readonly trainerConfig: TrainerConfig;
+  /** Sequences per optimizer step: batch size x accumulation steps x GPUs. */
+  readonly effectiveBatch: number;
 }
 
 export interface StackConfig {
-    readonly stack: string;
-    readonly base?: string;
-    readonly launcher: Omit<Section<"launcher">, "wait"> & {
-        /** Seconds `up` waits for a run; null: until it is over. */
-        readonly waitSeconds: number | null;
-    };
-    readonly storage: Section<"storage">;
-    readonly tracking: Section<"tracking"> & { readonly experiment: string };
-    readonly image: Section<"image">;
-    readonly volumes: Section<"volumes">;
-    readonly models: Section<"models">;
-    readonly cost: Section<"cost">;
-    readonly waivers: Section<"waivers">;
-    readonly resultsVersion: string;
-    /** In an order in which every run comes after those it needs. */
-    readonly runs: readonly RunSettings[];
+  readonly stack: string;
+  readonly base?: string;
+  readonly launcher: Omit<Section<"launcher">, "wait"> & {
+    /** Seconds `up` waits for a run; null: until it is over. */
+    readonly waitSeconds: number | null;
+  };
+  readonly storage: Section<"storage">;
+  readonly tracking: Section<"tracking"> & { readonly experiment: string };
+  readonly image: Section<"image">;
+  readonly volumes: Section<"volumes">;
+  readonly models: Section<"models">;
+  readonly cost: Section<"cost">;
+  readonly waivers: Section<"waivers">;
+  readonly resultsVersion: string;
+  /** In an order in which every run comes after those it needs. */
+  readonly runs: readonly RunSettings[];
 }
 
 const PREFIX = "wmtp:";
@@ -58,134 +58,148 @@ const PREFIX = "wmtp:";
  * @throws pulumi.RunError listing every problem with its path and what is allowed.
  */
 export function readConfig(): StackConfig {
-    const stack = pulumi.getStack();
-    const { sections, problems } = parseSections(pulumi.runtime.allConfig(), secretKeys());
-    const trainer = new TrainerConfigs();
-    problems.push(...checkRuns(sections, trainer));
-    if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
-    return resolveConfig(stack, sections as Required<Sections>, trainer);
+  const stack = pulumi.getStack();
+  const { sections, problems } = parseSections(pulumi.runtime.allConfig(), secretKeys());
+  const trainer = new TrainerConfigs();
+  problems.push(...checkRuns(sections, trainer));
+  if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
+  return resolveConfig(stack, sections as Required<Sections>, trainer);
 }
 
 /** Parses each section by itself, so that a mistake in one does not hide those of the others. */
-export function parseSections(raw: Readonly<Record<string, string>>, secrets: ReadonlySet<string>): { sections: Sections; problems: Problem[] } {
-    const problems: Problem[] = [];
-    const values = new Map<string, unknown>();
-    for (const [key, text] of Object.entries(raw)) {
-        if (!key.startsWith(PREFIX)) {
-            problems.push(...misspelledNamespace(key));
-            continue;
-        }
-        const section = key.slice(PREFIX.length);
-        const secret = secrets.has(key);
-        if ((SECRET_KEYS as readonly string[]).includes(section)) {
-            if (!secret) problems.push({ path: key, message: `is stored in plain text; set it with: pulumi config set --secret ${key}` });
-        } else if (!(section in SECTIONS)) {
-            problems.push({ path: key, message: `unknown key; ${suggestion(section, [...Object.keys(SECTIONS), ...SECRET_KEYS])}` });
-        } else if (secret) {
-            problems.push({ path: key, message: `holds a secret value; secrets go only under ${SECRET_KEYS.map((name) => PREFIX + name).join(", ")}` });
-        } else {
-            values.set(section, section === "base" ? text : parseJson(text));
-        }
+export function parseSections(
+  raw: Readonly<Record<string, string>>,
+  secrets: ReadonlySet<string>,
+): { sections: Sections; problems: Problem[] } {
+  const problems: Problem[] = [];
+  const values = new Map<string, unknown>();
+  for (const [key, text] of Object.entries(raw)) {
+    if (!key.startsWith(PREFIX)) {
+      problems.push(...misspelledNamespace(key));
+      continue;
     }
-    const sections: Record<string, unknown> = {};
-    for (const [name, schema] of Object.entries(SECTIONS)) {
-        const value = values.get(name);
-        const result = schema.safeParse(value);
-        if (result.success) sections[name] = result.data;
-        else problems.push(...describeIssues(PREFIX + name, schema, value, result.error.issues));
+    const section = key.slice(PREFIX.length);
+    const secret = secrets.has(key);
+    if ((SECRET_KEYS as readonly string[]).includes(section)) {
+      if (!secret)
+        problems.push({
+          path: key,
+          message: `is stored in plain text; set it with: pulumi config set --secret ${key}`,
+        });
+    } else if (!(section in SECTIONS)) {
+      problems.push({
+        path: key,
+        message: `unknown key; ${suggestion(section, [...Object.keys(SECTIONS), ...SECRET_KEYS])}`,
+      });
+    } else if (secret) {
+      problems.push({
+        path: key,
+        message: `holds a secret value; secrets go only under ${SECRET_KEYS.map((name) => PREFIX + name).join(", ")}`,
+      });
+    } else {
+      values.set(section, section === "base" ? text : parseJson(text));
     }
-    return { sections: sections as Sections, problems };
+  }
+  const sections: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(SECTIONS)) {
+    const value = values.get(name);
+    const result = schema.safeParse(value);
+    if (result.success) sections[name] = result.data;
+    else problems.push(...describeIssues(PREFIX + name, schema, value, result.error.issues));
+  }
+  return { sections: sections as Sections, problems };
 }
 
 /** Fills in what follows from other keys. The sections have passed every check. */
 export function resolveConfig(stack: string, sections: Required<Sections>, trainer: TrainerConfigs): StackConfig {
-    const { wait, ...launcher } = sections.launcher;
-    const waiting = wait ?? (process.env.CI ? DEFAULT_WAIT.ci : DEFAULT_WAIT.terminal);
-    return {
-        stack,
-        ...(sections.base === undefined ? {} : { base: sections.base }),
-        launcher: { ...launcher, waitSeconds: parseDuration(waiting) ?? null },
-        storage: sections.storage,
-        tracking: { ...sections.tracking, experiment: sections.tracking.experiment ?? `weighted-mtp/${stack}` },
-        image: sections.image,
-        volumes: sections.volumes,
-        models: sections.models,
-        cost: sections.cost,
-        waivers: sections.waivers,
-        resultsVersion: trainer.resultsVersion,
-        runs: inOrder(sections).map((pipeline) => resolveRun(pipeline, sections, trainer)),
-    };
+  const { wait, ...launcher } = sections.launcher;
+  const waiting = wait ?? (process.env.CI ? DEFAULT_WAIT.ci : DEFAULT_WAIT.terminal);
+  return {
+    stack,
+    ...(sections.base === undefined ? {} : { base: sections.base }),
+    launcher: { ...launcher, waitSeconds: parseDuration(waiting) ?? null },
+    storage: sections.storage,
+    tracking: { ...sections.tracking, experiment: sections.tracking.experiment ?? `weighted-mtp/${stack}` },
+    image: sections.image,
+    volumes: sections.volumes,
+    models: sections.models,
+    cost: sections.cost,
+    waivers: sections.waivers,
+    resultsVersion: trainer.resultsVersion,
+    runs: inOrder(sections).map((pipeline) => resolveRun(pipeline, sections, trainer)),
+  };
 }
 
 function resolveRun(pipeline: PipelineName, sections: Required<Sections>, trainer: TrainerConfigs): RunSettings {
-    const settings = sections.pipelines[pipeline] ?? raise(pipeline);
-    const gpus = settings.gpus ?? PIPELINES[pipeline].defaultGpus;
-    const names = modelNames(sections.models);
-    const overrides = runOverrides(pipeline, sections);
-    for (const role of PIPELINES[pipeline].models) overrides[TRAINER_MODEL_KEYS[role]] = names[role];
-    const batch = trainer.resolve(pipeline, overrides).training?.batch_size as number;
-    if (settings.effectiveBatch !== undefined) overrides["training.gradient_accumulation_steps"] = settings.effectiveBatch / (batch * gpus);
-    const config = trainer.resolve(pipeline, overrides);
-    const criticCheckpoint = pipeline === "verifiable" ? sections.pipelines.verifiable?.criticCheckpoint : undefined;
-    return {
-        pipeline,
-        gpus,
-        maxDurationSeconds: parseDuration(settings.maxDuration) ?? raise(pipeline),
-        needs: criticCheckpoint === undefined ? PIPELINES[pipeline].needs : [],
-        after: settings.after,
-        ...(criticCheckpoint === undefined ? {} : { criticCheckpoint }),
-        ...(settings.rerun === undefined ? {} : { rerun: settings.rerun }),
-        models: [...new Set(PIPELINES[pipeline].models.map((role) => names[role]))].sort(),
-        datasets: datasetsOf(config),
-        trainerConfig: config,
-        effectiveBatch: batch * gpus * (config.training?.gradient_accumulation_steps as number),
-    };
+  const settings = sections.pipelines[pipeline] ?? raise(pipeline);
+  const gpus = settings.gpus ?? PIPELINES[pipeline].defaultGpus;
+  const names = modelNames(sections.models);
+  const overrides = runOverrides(pipeline, sections);
+  for (const role of PIPELINES[pipeline].models) overrides[TRAINER_MODEL_KEYS[role]] = names[role];
+  const batch = trainer.resolve(pipeline, overrides).training?.batch_size as number;
+  if (settings.effectiveBatch !== undefined)
+    overrides["training.gradient_accumulation_steps"] = settings.effectiveBatch / (batch * gpus);
+  const config = trainer.resolve(pipeline, overrides);
+  const criticCheckpoint = pipeline === "verifiable" ? sections.pipelines.verifiable?.criticCheckpoint : undefined;
+  return {
+    pipeline,
+    gpus,
+    maxDurationSeconds: parseDuration(settings.maxDuration) ?? raise(pipeline),
+    needs: criticCheckpoint === undefined ? PIPELINES[pipeline].needs : [],
+    after: settings.after,
+    ...(criticCheckpoint === undefined ? {} : { criticCheckpoint }),
+    ...(settings.rerun === undefined ? {} : { rerun: settings.rerun }),
+    models: [...new Set(PIPELINES[pipeline].models.map((role) => names[role]))].sort(),
+    datasets: datasetsOf(config),
+    trainerConfig: config,
+    effectiveBatch: batch * gpus * (config.training?.gradient_accumulation_steps as number),
+  };
 }
 
 const TRAINER_MODEL_KEYS: Readonly<Record<ModelRole, string>> = {
-    base: "models.base",
-    reference: "models.reference",
-    criticTrunk: "models.critic_trunk",
+  base: "models.base",
+  reference: "models.reference",
+  criticTrunk: "models.critic_trunk",
 };
 
 function modelNames(models: Section<"models">): Record<ModelRole, string> {
-    return { base: models.base, reference: models.reference, criticTrunk: models.criticTrunk ?? models.base };
+  return { base: models.base, reference: models.reference, criticTrunk: models.criticTrunk ?? models.base };
 }
 
 /** Enabled pipelines, each after those it needs or follows; `checkRuns` has refused cycles. */
 function inOrder({ pipelines }: Required<Sections>): PipelineName[] {
-    const ordered: PipelineName[] = [];
-    const place = (pipeline: PipelineName): void => {
-        const settings = pipelines[pipeline];
-        if (settings === undefined || ordered.includes(pipeline)) return;
-        for (const earlier of [...PIPELINES[pipeline].needs, ...settings.after]) place(earlier);
-        ordered.push(pipeline);
-    };
-    for (const pipeline of PIPELINE_NAMES) place(pipeline);
-    return ordered;
+  const ordered: PipelineName[] = [];
+  const place = (pipeline: PipelineName): void => {
+    const settings = pipelines[pipeline];
+    if (settings === undefined || ordered.includes(pipeline)) return;
+    for (const earlier of [...PIPELINES[pipeline].needs, ...settings.after]) place(earlier);
+    ordered.push(pipeline);
+  };
+  for (const pipeline of PIPELINE_NAMES) place(pipeline);
+  return ordered;
 }
 
 /** `wtmp:launcher` would be silently ignored; other providers' namespaces (`aws:region`) are none of our business. */
 function misspelledNamespace(key: string): Problem[] {
-    const [namespace, name] = key.split(":") as [string, string | undefined];
-    const ours = name !== undefined && name in SECTIONS && distance(namespace, "wmtp") <= 2;
-    return ours ? [{ path: key, message: `unknown namespace; did you mean "${PREFIX}${name}"?` }] : [];
+  const [namespace, name] = key.split(":") as [string, string | undefined];
+  const ours = name !== undefined && name in SECTIONS && distance(namespace, "wmtp") <= 2;
+  return ours ? [{ path: key, message: `unknown namespace; did you mean "${PREFIX}${name}"?` }] : [];
 }
 
 /** Keys whose value, or part of it, is encrypted in the stack file; the engine hands them to the program in this variable. */
 function secretKeys(): ReadonlySet<string> {
-    return new Set<string>(JSON.parse(process.env.PULUMI_CONFIG_SECRET_KEYS ?? "[]"));
+  return new Set<string>(JSON.parse(process.env.PULUMI_CONFIG_SECRET_KEYS ?? "[]"));
 }
 
 /** Structured config arrives as JSON text; a plain word stays one, so that the schema can say what it expected instead. */
 function parseJson(text: string): unknown {
-    try {
-        return JSON.parse(text);
-    } catch {
-        return text;
-    }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 function raise(pipeline: PipelineName): never {
-    throw new Error(`pipeline ${pipeline} was resolved before it was checked`);
+  throw new Error(`pipeline ${pipeline} was resolved before it was checked`);
 }

@@ -10,34 +10,34 @@ type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "name" | "c
 type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
 
 export class Volume extends pulumi.CustomResource {
-    constructor(name: string, args: Args<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
-        super("launcher:index:Volume", name, args, opts);
-    }
+  constructor(name: string, args: Args<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
+    super("launcher:index:Volume", name, args, opts);
+  }
 }
 
 export class Upload extends pulumi.CustomResource {
-    declare readonly contentHash: pulumi.Output<string>;
-    /** Hash of every top-level directory. */
-    declare readonly subtrees: pulumi.Output<Record<string, string>>;
+  declare readonly contentHash: pulumi.Output<string>;
+  /** Hash of every top-level directory. */
+  declare readonly subtrees: pulumi.Output<Record<string, string>>;
 
-    constructor(name: string, args: Args<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
-        super("launcher:index:Upload", name, { ...args, contentHash: undefined, subtrees: undefined }, opts);
-    }
+  constructor(name: string, args: Args<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
+    super("launcher:index:Upload", name, { ...args, contentHash: undefined, subtrees: undefined }, opts);
+  }
 }
 
 export class TrackingServer extends pulumi.CustomResource {
-    declare readonly url: pulumi.Output<string>;
+  declare readonly url: pulumi.Output<string>;
 
-    constructor(name: string, args: Args<TrackingServerInputs>, opts?: pulumi.CustomResourceOptions) {
-        super("launcher:index:TrackingServer", name, { ...args, url: undefined }, opts);
-    }
+  constructor(name: string, args: Args<TrackingServerInputs>, opts?: pulumi.CustomResourceOptions) {
+    super("launcher:index:TrackingServer", name, { ...args, url: undefined }, opts);
+  }
 }
 
 export class Run extends pulumi.CustomResource {
-    declare readonly fingerprint: pulumi.Output<string>;
-    declare readonly checkpointUri: pulumi.Output<string>;
+  declare readonly fingerprint: pulumi.Output<string>;
+  declare readonly checkpointUri: pulumi.Output<string>;
 
-    constructor(name: string, args: Args<RunInputs>, opts?: pulumi.CustomResourceOptions) {
-        super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
-    }
+  constructor(name: string, args: Args<RunInputs>, opts?: pulumi.CustomResourceOptions) {
+    super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
+  }
 }

@@ -11,16 +11,16 @@ export type Gpus = (typeof GPU_COUNTS)[number];
 export type ModelRole = "base" | "reference" | "criticTrunk";
 
 export interface Pipeline {
-    /** Name of the MLflow experiment below `tracking.experiment`. */
-    readonly experiment: string;
-    /** Models the run reads, so that it fetches these and no others. */
-    readonly models: readonly ModelRole[];
-    /** Pipelines whose checkpoint this one reads; they complete first. */
-    readonly needs: readonly PipelineName[];
-    /** GPUs when the stack file names none. */
-    readonly defaultGpus: Gpus;
-    /** One line for tables and the description of a run. */
-    readonly summary: string;
+  /** Name of the MLflow experiment below `tracking.experiment`. */
+  readonly experiment: string;
+  /** Models the run reads, so that it fetches these and no others. */
+  readonly models: readonly ModelRole[];
+  /** Pipelines whose checkpoint this one reads; they complete first. */
+  readonly needs: readonly PipelineName[];
+  /** GPUs when the stack file names none. */
+  readonly defaultGpus: Gpus;
+  /** One line for tables and the description of a run. */
+  readonly summary: string;
 }
 
 /** In the order of the whole sequence: a pipeline comes after those it needs. */
@@ -28,39 +28,39 @@ export const PIPELINE_NAMES = ["critic", "verifiable", "baseline", "rho1", "ntp"
 export type PipelineName = (typeof PIPELINE_NAMES)[number];
 
 export const PIPELINES: Readonly<Record<PipelineName, Pipeline>> = {
-    critic: {
-        experiment: "critic-pretrain",
-        models: ["criticTrunk"],
-        needs: [],
-        defaultGpus: 4,
-        summary: "value head that predicts the verifiable reward",
-    },
-    verifiable: {
-        experiment: "verifiable-wmtp",
-        models: ["base", "criticTrunk"],
-        needs: ["critic"],
-        defaultGpus: 4,
-        summary: "multi-token prediction, tokens weighted by the critic's TD errors",
-    },
-    baseline: {
-        experiment: "baseline-mtp",
-        models: ["base"],
-        needs: [],
-        defaultGpus: 4,
-        summary: "multi-token prediction, uniform weights",
-    },
-    rho1: {
-        experiment: "rho1-wmtp",
-        models: ["base", "reference"],
-        needs: [],
-        defaultGpus: 4,
-        summary: "multi-token prediction on tokens selected by excess loss",
-    },
-    ntp: {
-        experiment: "ntp",
-        models: ["base"],
-        needs: [],
-        defaultGpus: 1,
-        summary: "next-token prediction only, the control",
-    },
+  critic: {
+    experiment: "critic-pretrain",
+    models: ["criticTrunk"],
+    needs: [],
+    defaultGpus: 4,
+    summary: "value head that predicts the verifiable reward",
+  },
+  verifiable: {
+    experiment: "verifiable-wmtp",
+    models: ["base", "criticTrunk"],
+    needs: ["critic"],
+    defaultGpus: 4,
+    summary: "multi-token prediction, tokens weighted by the critic's TD errors",
+  },
+  baseline: {
+    experiment: "baseline-mtp",
+    models: ["base"],
+    needs: [],
+    defaultGpus: 4,
+    summary: "multi-token prediction, uniform weights",
+  },
+  rho1: {
+    experiment: "rho1-wmtp",
+    models: ["base", "reference"],
+    needs: [],
+    defaultGpus: 4,
+    summary: "multi-token prediction on tokens selected by excess loss",
+  },
+  ntp: {
+    experiment: "ntp",
+    models: ["base"],
+    needs: [],
+    defaultGpus: 1,
+    summary: "next-token prediction only, the control",
+  },
 };

@@ -1,7 +1,8 @@
 /** Rules between keys of the stack file: what each section cannot see by itself. Sections that failed to parse are passed over. */
-import type { Section, Sections } from "./config-schema.ts";
+
 import type { Problem } from "./config-problems.ts";
-import { PIPELINES, PIPELINE_NAMES, type PipelineName } from "./pipelines.ts";
+import type { Section, Sections } from "./config-schema.ts";
+import { PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
 import type { Scalar, TrainerConfigs } from "./trainer-config.ts";
 
 const PATH = "wmtp:pipelines";
@@ -9,89 +10,121 @@ const ACCUMULATION = "training.gradient_accumulation_steps";
 
 /** Problems of the launcher and of the runs; empty when there are none. */
 export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[] {
-    const problems: Problem[] = [];
-    const { launcher, pipelines, overrides, cost } = sections;
-    if (launcher?.target === "vessl" && launcher.vessl.organization === undefined) {
-        problems.push({ path: "wmtp:launcher.vessl.organization", message: "is missing; target vessl needs the organization that pays for the GPUs" });
+  const problems: Problem[] = [];
+  const { launcher, pipelines, overrides, cost } = sections;
+  if (launcher?.target === "vessl" && launcher.vessl.organization === undefined) {
+    problems.push({
+      path: "wmtp:launcher.vessl.organization",
+      message: "is missing; target vessl needs the organization that pays for the GPUs",
+    });
+  }
+  if (pipelines === undefined || overrides === undefined) return problems;
+  const enabled = PIPELINE_NAMES.filter((pipeline) => pipelines[pipeline] !== undefined);
+  if (enabled.length === 0) {
+    problems.push({ path: PATH, message: `names no pipeline; add at least one of ${PIPELINE_NAMES.join(", ")}` });
+  }
+  for (const pipeline of enabled) {
+    problems.push(...checkNeeds(pipeline, pipelines, sections.base));
+    problems.push(...checkTraining(pipeline, { pipelines, overrides }, trainer));
+    const gpus = pipelines[pipeline]?.gpus ?? PIPELINES[pipeline].defaultGpus;
+    if (cost !== undefined && gpus > cost.maxGpusPerRun) {
+      problems.push({
+        path: `${PATH}.${pipeline}.gpus`,
+        message: `${gpus} is more than wmtp:cost.maxGpusPerRun allows (${cost.maxGpusPerRun})`,
+      });
     }
-    if (pipelines === undefined || overrides === undefined) return problems;
-    const enabled = PIPELINE_NAMES.filter((pipeline) => pipelines[pipeline] !== undefined);
-    if (enabled.length === 0) {
-        problems.push({ path: PATH, message: `names no pipeline; add at least one of ${PIPELINE_NAMES.join(", ")}` });
-    }
-    for (const pipeline of enabled) {
-        problems.push(...checkNeeds(pipeline, pipelines, sections.base));
-        problems.push(...checkTraining(pipeline, { pipelines, overrides }, trainer));
-        const gpus = pipelines[pipeline]?.gpus ?? PIPELINES[pipeline].defaultGpus;
-        if (cost !== undefined && gpus > cost.maxGpusPerRun) {
-            problems.push({ path: `${PATH}.${pipeline}.gpus`, message: `${gpus} is more than wmtp:cost.maxGpusPerRun allows (${cost.maxGpusPerRun})` });
-        }
-    }
-    return dedupe([...problems, ...checkCycles(enabled, pipelines)]);
+  }
+  return dedupe([...problems, ...checkCycles(enabled, pipelines)]);
 }
 
 /** Trainer overrides of one run: the stack's, then the pipeline's own, then what the stack file says by names of its own. */
-export function runOverrides(pipeline: PipelineName, sections: Pick<Required<Sections>, "overrides" | "pipelines">): Record<string, Scalar> {
-    const settings = sections.pipelines[pipeline];
-    const merged: Record<string, Scalar> = { ...sections.overrides, ...settings?.overrides };
-    if (settings?.effectiveBatch !== undefined) delete merged["training.gradient_accumulation_steps"];
-    return merged;
+export function runOverrides(
+  pipeline: PipelineName,
+  sections: Pick<Required<Sections>, "overrides" | "pipelines">,
+): Record<string, Scalar> {
+  const settings = sections.pipelines[pipeline];
+  const merged: Record<string, Scalar> = { ...sections.overrides, ...settings?.overrides };
+  if (settings?.effectiveBatch !== undefined) delete merged["training.gradient_accumulation_steps"];
+  return merged;
 }
 
 function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, base: string | undefined): Problem[] {
-    const problems: Problem[] = [];
-    const settings = pipelines[pipeline];
-    const elsewhere = base !== undefined || (settings !== undefined && "criticCheckpoint" in settings && settings.criticCheckpoint !== undefined);
-    for (const needed of PIPELINES[pipeline].needs) {
-        if (pipelines[needed] === undefined && !elsewhere) {
-            const message = `needs ${needed}: enable ${PATH}.${needed}, or name a checkpoint in ${PATH}.${pipeline}.criticCheckpoint`;
-            problems.push({ path: `${PATH}.${pipeline}`, message });
-        }
+  const problems: Problem[] = [];
+  const settings = pipelines[pipeline];
+  const elsewhere =
+    base !== undefined ||
+    (settings !== undefined && "criticCheckpoint" in settings && settings.criticCheckpoint !== undefined);
+  for (const needed of PIPELINES[pipeline].needs) {
+    if (pipelines[needed] === undefined && !elsewhere) {
+      const message = `needs ${needed}: enable ${PATH}.${needed}, or name a checkpoint in ${PATH}.${pipeline}.criticCheckpoint`;
+      problems.push({ path: `${PATH}.${pipeline}`, message });
     }
-    for (const [index, earlier] of (settings?.after ?? []).entries()) {
-        const path = `${PATH}.${pipeline}.after.${index}`;
-        if (earlier === pipeline) problems.push({ path, message: "a run cannot come after itself" });
-        else if (pipelines[earlier] === undefined) problems.push({ path, message: `${earlier} is not enabled in this stack` });
-    }
-    if (settings !== undefined && "rewards" in settings && settings.rewards === "model") {
-        problems.push({ path: `${PATH}.${pipeline}.rewards`, message: 'scoring by a reward model is not available yet; use "tests"' });
-    }
-    return problems;
+  }
+  for (const [index, earlier] of (settings?.after ?? []).entries()) {
+    const path = `${PATH}.${pipeline}.after.${index}`;
+    if (earlier === pipeline) problems.push({ path, message: "a run cannot come after itself" });
+    else if (pipelines[earlier] === undefined)
+      problems.push({ path, message: `${earlier} is not enabled in this stack` });
+  }
+  if (settings !== undefined && "rewards" in settings && settings.rewards === "model") {
+    problems.push({
+      path: `${PATH}.${pipeline}.rewards`,
+      message: 'scoring by a reward model is not available yet; use "tests"',
+    });
+  }
+  return problems;
 }
 
-function checkTraining(pipeline: PipelineName, sections: Pick<Required<Sections>, "overrides" | "pipelines">, trainer: TrainerConfigs): Problem[] {
-    const path = `${PATH}.${pipeline}`;
-    const settings = sections.pipelines[pipeline];
-    // The stack's own overrides are checked with the pipeline's: a key may be fine alone and wrong together with another.
-    const problems = trainer.check(pipeline, { ...sections.overrides, ...settings?.overrides }, `${path}.overrides`).map((problem) => {
-        const key = problem.path.slice(`${path}.overrides.`.length);
-        return settings?.overrides[key] === undefined && sections.overrides[key] !== undefined ? { ...problem, path: `wmtp:overrides.${key}` } : problem;
+function checkTraining(
+  pipeline: PipelineName,
+  sections: Pick<Required<Sections>, "overrides" | "pipelines">,
+  trainer: TrainerConfigs,
+): Problem[] {
+  const path = `${PATH}.${pipeline}`;
+  const settings = sections.pipelines[pipeline];
+  // The stack's own overrides are checked with the pipeline's: a key may be fine alone and wrong together with another.
+  const problems = trainer
+    .check(pipeline, { ...sections.overrides, ...settings?.overrides }, `${path}.overrides`)
+    .map((problem) => {
+      const key = problem.path.slice(`${path}.overrides.`.length);
+      return settings?.overrides[key] === undefined && sections.overrides[key] !== undefined
+        ? { ...problem, path: `wmtp:overrides.${key}` }
+        : problem;
     });
-    const wanted = settings?.effectiveBatch;
-    if (wanted === undefined || problems.length > 0) return problems;
-    if (settings?.overrides[ACCUMULATION] !== undefined) {
-        problems.push({ path: `${path}.effectiveBatch`, message: `stands in place of overrides.${ACCUMULATION}; keep one of the two` });
-    }
-    const gpus = settings?.gpus ?? PIPELINES[pipeline].defaultGpus;
-    const batch = trainer.resolve(pipeline, runOverrides(pipeline, sections)).training?.batch_size as number;
-    const step = batch * gpus;
-    if (wanted % step !== 0) {
-        const below = Math.floor(wanted / step) * step;
-        const nearest = below > 0 ? `${below} or ${below + step}` : `${step}`;
-        problems.push({ path: `${path}.effectiveBatch`, message: `${wanted} cannot be divided by batch_size ${batch} x ${gpus} gpus; nearest: ${nearest}` });
-    }
-    return problems;
+  const wanted = settings?.effectiveBatch;
+  if (wanted === undefined || problems.length > 0) return problems;
+  if (settings?.overrides[ACCUMULATION] !== undefined) {
+    problems.push({
+      path: `${path}.effectiveBatch`,
+      message: `stands in place of overrides.${ACCUMULATION}; keep one of the two`,
+    });
+  }
+  const gpus = settings?.gpus ?? PIPELINES[pipeline].defaultGpus;
+  const batch = trainer.resolve(pipeline, runOverrides(pipeline, sections)).training?.batch_size as number;
+  const step = batch * gpus;
+  if (wanted % step !== 0) {
+    const below = Math.floor(wanted / step) * step;
+    const nearest = below > 0 ? `${below} or ${below + step}` : `${step}`;
+    problems.push({
+      path: `${path}.effectiveBatch`,
+      message: `${wanted} cannot be divided by batch_size ${batch} x ${gpus} gpus; nearest: ${nearest}`,
+    });
+  }
+  return problems;
 }
 
 function checkCycles(enabled: readonly PipelineName[], pipelines: Section<"pipelines">): Problem[] {
-    const earlier = (pipeline: PipelineName) => [...PIPELINES[pipeline].needs, ...(pipelines[pipeline]?.after ?? [])];
-    const reaches = (from: PipelineName, to: PipelineName, seen = new Set<PipelineName>()): boolean =>
-        earlier(from).some((next) => next === to || (!seen.has(next) && reaches(next, to, seen.add(next))));
-    return enabled
-        .filter((pipeline) => !pipelines[pipeline]?.after.includes(pipeline) && reaches(pipeline, pipeline))
-        .map((pipeline) => ({ path: `${PATH}.${pipeline}.after`, message: `waits for itself by way of ${earlier(pipeline).join(", ")}` }));
+  const earlier = (pipeline: PipelineName) => [...PIPELINES[pipeline].needs, ...(pipelines[pipeline]?.after ?? [])];
+  const reaches = (from: PipelineName, to: PipelineName, seen = new Set<PipelineName>()): boolean =>
+    earlier(from).some((next) => next === to || (!seen.has(next) && reaches(next, to, seen.add(next))));
+  return enabled
+    .filter((pipeline) => !pipelines[pipeline]?.after.includes(pipeline) && reaches(pipeline, pipeline))
+    .map((pipeline) => ({
+      path: `${PATH}.${pipeline}.after`,
+      message: `waits for itself by way of ${earlier(pipeline).join(", ")}`,
+    }));
 }
 
 function dedupe(problems: readonly Problem[]): Problem[] {
-    return [...new Map(problems.map((problem) => [problem.path + problem.message, problem])).values()];
+  return [...new Map(problems.map((problem) => [problem.path + problem.message, problem])).values()];
 }

@@ -5,12 +5,12 @@
 import type { Manifest } from "./manifest.ts";
 
 export interface VolumeRef {
-    readonly storage: string;
-    readonly name: string;
+  readonly storage: string;
+  readonly name: string;
 }
 
 export interface VolumeState extends VolumeRef {
-    readonly tags: readonly string[];
+  readonly tags: readonly string[];
 }
 
 /** One model or data directory and the hash of its content: `{ "tiny-mtp": "sha256:..." }`. */
@@ -18,88 +18,88 @@ export type Subtrees = Readonly<Record<string, string>>;
 
 /** What a run is submitted with. Plain data, no secrets: those travel by reference. */
 export interface RunSpec {
-    readonly name: string;
-    readonly stack: string;
-    readonly pipeline: string;
-    readonly fingerprint: string;
-    readonly gpus: number;
-    readonly trainerConfig: Readonly<Record<string, unknown>>;
-    /** Where the checkpoints and the completion marker go. */
-    readonly checkpointUri: string;
-    /** Directory of the critic checkpoint this run reads, if any. */
-    readonly criticCheckpointUri?: string;
-    readonly volumes: { readonly models: VolumeRef; readonly datasets: VolumeRef };
-    readonly maxDurationSeconds: number;
-    readonly trackerUrl: string;
-    readonly experiment: string;
-    readonly tags: readonly string[];
+  readonly name: string;
+  readonly stack: string;
+  readonly pipeline: string;
+  readonly fingerprint: string;
+  readonly gpus: number;
+  readonly trainerConfig: Readonly<Record<string, unknown>>;
+  /** Where the checkpoints and the completion marker go. */
+  readonly checkpointUri: string;
+  /** Directory of the critic checkpoint this run reads, if any. */
+  readonly criticCheckpointUri?: string;
+  readonly volumes: { readonly models: VolumeRef; readonly datasets: VolumeRef };
+  readonly maxDurationSeconds: number;
+  readonly trackerUrl: string;
+  readonly experiment: string;
+  readonly tags: readonly string[];
 }
 
 /** `lost`: it was running and its process or machine is gone without a word. */
 export type RunStatus = "running" | "completed" | "failed" | "terminated" | "lost";
 
 export interface RunState {
-    readonly name: string;
-    readonly pipeline: string;
-    readonly fingerprint: string;
-    readonly status: RunStatus;
-    /** Submissions so far. */
-    readonly attempts: number;
-    /** The cloud's id of the latest attempt, or the process id. */
-    readonly runId: string;
-    readonly runUrl: string;
-    /** Infrastructure's fault (preempted, killed, lost), so that resuming by itself is right. */
-    readonly retryable: boolean;
-    /** Stopped by a person; stays so until `wmtp retry`. */
-    readonly cancelled: boolean;
-    /** Cause in one sentence, for runs that did not complete. */
-    readonly reason?: string;
+  readonly name: string;
+  readonly pipeline: string;
+  readonly fingerprint: string;
+  readonly status: RunStatus;
+  /** Submissions so far. */
+  readonly attempts: number;
+  /** The cloud's id of the latest attempt, or the process id. */
+  readonly runId: string;
+  readonly runUrl: string;
+  /** Infrastructure's fault (preempted, killed, lost), so that resuming by itself is right. */
+  readonly retryable: boolean;
+  /** Stopped by a person; stays so until `wmtp retry`. */
+  readonly cancelled: boolean;
+  /** Cause in one sentence, for runs that did not complete. */
+  readonly reason?: string;
 }
 
 /** The marker the trainer writes last, beside the checkpoint (`COMPLETED.json`): the truth about completion on every target. */
 export interface Completion {
-    readonly fingerprint: string;
-    readonly steps: number;
-    readonly first_loss: number;
-    readonly final_loss: number;
-    readonly started_at: string;
-    readonly finished_at: string;
-    readonly duration_seconds: number;
-    readonly effective_batch: number;
-    readonly mlflow_run_id: string | null;
-    readonly mlflow_experiment_id: string | null;
-    readonly checkpoint: string;
-    readonly metrics: Readonly<Record<string, number>>;
+  readonly fingerprint: string;
+  readonly steps: number;
+  readonly first_loss: number;
+  readonly final_loss: number;
+  readonly started_at: string;
+  readonly finished_at: string;
+  readonly duration_seconds: number;
+  readonly effective_batch: number;
+  readonly mlflow_run_id: string | null;
+  readonly mlflow_experiment_id: string | null;
+  readonly checkpoint: string;
+  readonly metrics: Readonly<Record<string, number>>;
 }
 
 export interface Backend {
-    /** Fails with cause and remedy where this machine or account cannot run anything at all. */
-    assertUsable(): Promise<void>;
+  /** Fails with cause and remedy where this machine or account cannot run anything at all. */
+  assertUsable(): Promise<void>;
 
-    /** Where a run's checkpoints go; known before it runs, and free of paths of this machine. */
-    checkpointUri(stack: string, pipeline: string, fingerprint: string): string;
+  /** Where a run's checkpoints go; known before it runs, and free of paths of this machine. */
+  checkpointUri(stack: string, pipeline: string, fingerprint: string): string;
 
-    readVolume(volume: VolumeRef): Promise<VolumeState | undefined>;
-    /** Creates the volume or adopts the one that is there; sets its tags. */
-    ensureVolume(volume: VolumeState): Promise<void>;
-    /** Removes the volume when it is empty; returns false, and keeps it, when it is not. */
-    deleteVolume(volume: VolumeRef): Promise<boolean>;
-    /** Paths below the volume whose size or presence differs from `manifest`; empty when all is there. */
-    missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]>;
-    /** Brings `volume` to `manifest`, reading the files below `source`; calls `progress` with the bytes moved since the last call. */
-    upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void>;
+  readVolume(volume: VolumeRef): Promise<VolumeState | undefined>;
+  /** Creates the volume or adopts the one that is there; sets its tags. */
+  ensureVolume(volume: VolumeState): Promise<void>;
+  /** Removes the volume when it is empty; returns false, and keeps it, when it is not. */
+  deleteVolume(volume: VolumeRef): Promise<boolean>;
+  /** Paths below the volume whose size or presence differs from `manifest`; empty when all is there. */
+  missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]>;
+  /** Brings `volume` to `manifest`, reading the files below `source`; calls `progress` with the bytes moved since the last call. */
+  upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void>;
 
-    findRun(stack: string, name: string): Promise<RunState | undefined>;
-    activeRuns(stack: string): Promise<RunState[]>;
-    /** Starts the run, or starts it again (its trainer resumes from the last checkpoint). */
-    submit(spec: RunSpec): Promise<RunState>;
-    /** Stops an active run and waits until it is gone; `reason` is recorded. `byHand`: it stays stopped until `wmtp retry`. No-op for one that is over. */
-    terminate(stack: string, name: string, reason: string, byHand?: boolean): Promise<void>;
-    /** Last lines of the run's log, oldest first. */
-    logTail(stack: string, name: string, lines: number): Promise<string[]>;
-    /** Forgets that a person stopped the run, so that the next `up` takes it up again. */
-    clearCancellation(stack: string, name: string): Promise<void>;
-    readCompletion(checkpointUri: string): Promise<Completion | undefined>;
-    /** Whether the best checkpoint of a completed run is there. */
-    hasCheckpoint(checkpointUri: string): Promise<boolean>;
+  findRun(stack: string, name: string): Promise<RunState | undefined>;
+  activeRuns(stack: string): Promise<RunState[]>;
+  /** Starts the run, or starts it again (its trainer resumes from the last checkpoint). */
+  submit(spec: RunSpec): Promise<RunState>;
+  /** Stops an active run and waits until it is gone; `reason` is recorded. `byHand`: it stays stopped until `wmtp retry`. No-op for one that is over. */
+  terminate(stack: string, name: string, reason: string, byHand?: boolean): Promise<void>;
+  /** Last lines of the run's log, oldest first. */
+  logTail(stack: string, name: string, lines: number): Promise<string[]>;
+  /** Forgets that a person stopped the run, so that the next `up` takes it up again. */
+  clearCancellation(stack: string, name: string): Promise<void>;
+  readCompletion(checkpointUri: string): Promise<Completion | undefined>;
+  /** Whether the best checkpoint of a completed run is there. */
+  hasCheckpoint(checkpointUri: string): Promise<boolean>;
 }

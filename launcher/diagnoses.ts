@@ -1,43 +1,68 @@
 /** The likely cause of a failed run, found in the end of its log, and what to do about it. */
 
 export interface Diagnosis {
-    readonly cause: string;
-    readonly remedy: string;
-    /** Infrastructure's fault: trying again by itself is right. */
-    readonly retryable?: boolean;
+  readonly cause: string;
+  readonly remedy: string;
+  /** Infrastructure's fault: trying again by itself is right. */
+  readonly retryable?: boolean;
 }
 
 const DIAGNOSES: readonly (Diagnosis & { readonly pattern: RegExp })[] = [
-    {
-        pattern: /OutOfMemoryError|CUDA out of memory|can't allocate memory|Cannot allocate memory/i,
-        cause: "out of memory",
-        remedy: "halve training.batch_size and double training.gradient_accumulation_steps: the effective batch stays the same",
-    },
-    { pattern: /No space left on device/i, cause: "disk full", remedy: "free space or lower checkpoint.keep_last, then run pulumi up to resume" },
-    {
-        pattern: /NCCL.*(timeout|timed out)|Watchdog caught collective operation timeout/i,
-        cause: "NCCL time-out",
-        remedy: "a rank hung or died: look for its first error above",
-        retryable: true,
-    },
-    { pattern: /driver.*too old|CUDA driver version is insufficient/i, cause: "GPU driver too old for the locked torch", remedy: "choose another cluster" },
-    { pattern: /vocabular(y|ies)[^\n]*(differ|mismatch)/i, cause: "vocabulary mismatch", remedy: "all models of a run must map ids to the same pieces" },
-    { pattern: /critic checkpoint[^\n]*(missing|not found|does not exist|another trunk|other trunk)/i, cause: "missing or foreign critic checkpoint", remedy: "train the critic of this stack, or set pipelines.verifiable.criticCheckpoint" },
-    { pattern: /weights_only|\.(bin|pth?)\b[^\n]*pickle|pickle[^\n]*refused/i, cause: "a pickle checkpoint", remedy: "convert it: python -m weighted_mtp convert" },
-    {
-        pattern: /(MlflowException|API request)[^\n]*(40[13]|Unauthorized|Forbidden)/i,
-        cause: "the tracker refused the credentials",
-        remedy: "check MLFLOW_TRACKING_USERNAME and its password",
-    },
-    {
-        pattern: /MlflowException[^\n]*|Max retries exceeded[^\n]*mlflow|NewConnectionError[^\n]*/i,
-        cause: "the tracker cannot be reached",
-        remedy: "run pulumi up again: it heals the tracker first",
-        retryable: true,
-    },
-    { pattern: /ModuleNotFoundError: No module named '(?!weighted_mtp)/, cause: "a Python package is missing", remedy: "run make setup" },
+  {
+    pattern: /OutOfMemoryError|CUDA out of memory|can't allocate memory|Cannot allocate memory/i,
+    cause: "out of memory",
+    remedy:
+      "halve training.batch_size and double training.gradient_accumulation_steps: the effective batch stays the same",
+  },
+  {
+    pattern: /No space left on device/i,
+    cause: "disk full",
+    remedy: "free space or lower checkpoint.keep_last, then run pulumi up to resume",
+  },
+  {
+    pattern: /NCCL.*(timeout|timed out)|Watchdog caught collective operation timeout/i,
+    cause: "NCCL time-out",
+    remedy: "a rank hung or died: look for its first error above",
+    retryable: true,
+  },
+  {
+    pattern: /driver.*too old|CUDA driver version is insufficient/i,
+    cause: "GPU driver too old for the locked torch",
+    remedy: "choose another cluster",
+  },
+  {
+    pattern: /vocabular(y|ies)[^\n]*(differ|mismatch)/i,
+    cause: "vocabulary mismatch",
+    remedy: "all models of a run must map ids to the same pieces",
+  },
+  {
+    pattern: /critic checkpoint[^\n]*(missing|not found|does not exist|another trunk|other trunk)/i,
+    cause: "missing or foreign critic checkpoint",
+    remedy: "train the critic of this stack, or set pipelines.verifiable.criticCheckpoint",
+  },
+  {
+    pattern: /weights_only|\.(bin|pth?)\b[^\n]*pickle|pickle[^\n]*refused/i,
+    cause: "a pickle checkpoint",
+    remedy: "convert it: python -m weighted_mtp convert",
+  },
+  {
+    pattern: /(MlflowException|API request)[^\n]*(40[13]|Unauthorized|Forbidden)/i,
+    cause: "the tracker refused the credentials",
+    remedy: "check MLFLOW_TRACKING_USERNAME and its password",
+  },
+  {
+    pattern: /MlflowException[^\n]*|Max retries exceeded[^\n]*mlflow|NewConnectionError[^\n]*/i,
+    cause: "the tracker cannot be reached",
+    remedy: "run pulumi up again: it heals the tracker first",
+    retryable: true,
+  },
+  {
+    pattern: /ModuleNotFoundError: No module named '(?!weighted_mtp)/,
+    cause: "a Python package is missing",
+    remedy: "run make setup",
+  },
 ];
 
 export function diagnose(log: string): Diagnosis | undefined {
-    return DIAGNOSES.find(({ pattern }) => pattern.test(log));
+  return DIAGNOSES.find(({ pattern }) => pattern.test(log));
 }

@@ -5,21 +5,21 @@
  * properties; a plain Error would make it forget a run that still burns GPU hours.
  */
 export class ResourceIncomplete extends Error {
-    readonly id: string;
-    readonly properties: object;
-    readonly reasons: string[];
+  readonly id: string;
+  readonly properties: object;
+  readonly reasons: string[];
 
-    constructor(id: string, properties: object, reason: string) {
-        super(reason);
-        this.id = id;
-        this.properties = properties;
-        this.reasons = [reason];
-    }
+  constructor(id: string, properties: object, reason: string) {
+    super(reason);
+    this.id = id;
+    this.properties = properties;
+    this.reasons = [reason];
+  }
 }
 
 /** What stops a wait from outside: Ctrl-C, a lost engine, `launcher.wait` running out. The run itself goes on. */
 export class Detached extends Error {}
 
 export function messageOf(error: unknown): string {
-    return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? error.message : String(error);
 }

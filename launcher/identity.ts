@@ -4,21 +4,21 @@ import stringify from "safe-stable-stringify";
 import type { Subtrees } from "./backend.ts";
 
 export interface Identity {
-    readonly pipeline: string;
-    /** Resolved config of the trainer, without places. */
-    readonly trainerConfig: Readonly<Record<string, unknown>>;
-    /** Hashes of exactly the models and data sets the run reads. */
-    readonly models: Subtrees;
-    readonly datasets: Subtrees;
-    readonly gpus: number;
-    /** Fingerprints of the runs whose checkpoints it reads, by pipeline. */
-    readonly needs: Readonly<Record<string, string>>;
-    /** A critic from elsewhere, by its URI. */
-    readonly criticCheckpoint?: string;
-    /** The trainer's, bumped when its numerics change. */
-    readonly resultsVersion: string;
-    /** Any new token trains again. */
-    readonly rerun?: string;
+  readonly pipeline: string;
+  /** Resolved config of the trainer, without places. */
+  readonly trainerConfig: Readonly<Record<string, unknown>>;
+  /** Hashes of exactly the models and data sets the run reads. */
+  readonly models: Subtrees;
+  readonly datasets: Subtrees;
+  readonly gpus: number;
+  /** Fingerprints of the runs whose checkpoints it reads, by pipeline. */
+  readonly needs: Readonly<Record<string, string>>;
+  /** A critic from elsewhere, by its URI. */
+  readonly criticCheckpoint?: string;
+  /** The trainer's, bumped when its numerics change. */
+  readonly resultsVersion: string;
+  /** Any new token trains again. */
+  readonly rerun?: string;
 }
 
 /** Characters of the fingerprint in names that people read. */
@@ -26,10 +26,12 @@ const SHORT = 8;
 
 /** sha256 over the canonical JSON of the identity, in hex. */
 export function fingerprintOf(identity: Identity): string {
-    return createHash("sha256").update(stringify(identity) as string).digest("hex");
+  return createHash("sha256")
+    .update(stringify(identity) as string)
+    .digest("hex");
 }
 
 /** `wmtp-<stack>-<pipeline>-<first 8 of the fingerprint>`: deterministic, so that a lost answer to a submission is found again. */
 export function runName(stack: string, pipeline: string, fingerprint: string): string {
-    return `wmtp-${stack}-${pipeline}-${fingerprint.slice(0, SHORT)}`;
+  return `wmtp-${stack}-${pipeline}-${fingerprint.slice(0, SHORT)}`;
 }

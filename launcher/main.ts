@@ -20,25 +20,27 @@ const args = process.argv.slice(2);
 const layout = new Layout();
 const backend = new LocalBackend(layout);
 const provider = new LauncherProvider(
-    {
-        "launcher:index:Volume": new VolumeHandler(backend),
-        "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache),
-        "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
-        "launcher:index:Run": new RunHandler(backend, new RunConductor(backend, new Slots())),
-    },
-    new EngineLog(args.at(-1) as string),
+  {
+    "launcher:index:Volume": new VolumeHandler(backend),
+    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache),
+    "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
+    "launcher:index:Run": new RunHandler(backend, new RunConductor(backend, new Slots())),
+  },
+  new EngineLog(args.at(-1) as string),
 );
 
-process.on("unhandledRejection", (reason) => provider.abandon(reason instanceof Error ? reason : new Error(String(reason))));
+process.on("unhandledRejection", (reason) =>
+  provider.abandon(reason instanceof Error ? reason : new Error(String(reason))),
+);
 // Ctrl-C in a terminal reaches every process of its group; ours is told by the engine, which then still gets an answer.
 process.on("SIGINT", () => undefined);
 
 // An engine that was killed tells nobody. The runs have supervisors of their own; we only must not stay behind.
 const engine = process.ppid;
 setInterval(() => {
-    if (process.ppid === engine) return;
-    provider.abandon(new Detached("the engine is gone"));
-    process.exit(1);
+  if (process.ppid === engine) return;
+  provider.abandon(new Detached("the engine is gone"));
+  process.exit(1);
 }, PARENT_POLL_MS).unref();
 
 await main(provider, args);

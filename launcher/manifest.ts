@@ -4,16 +4,16 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, readdir, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Subtrees } from "./backend.ts";
 
 export interface ManifestFile {
-    /** Below the root, separated by `/`. */
-    readonly path: string;
-    readonly size: number;
-    readonly sha256: string;
+  /** Below the root, separated by `/`. */
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
 }
 /** Sorted by path. */
 export type Manifest = readonly ManifestFile[];
@@ -25,84 +25,84 @@ type HashCache = Record<string, { size: number; mtimeMs: number; sha256: string 
  * @throws when the tree holds something that is neither a file nor a directory, by its path.
  */
 export async function manifestOf(root: string, cacheFile: string): Promise<Manifest> {
-    const paths = (await filesBelow(root, "")).sort();
-    const known = await readCache(cacheFile);
-    const cache: HashCache = {};
-    const manifest: ManifestFile[] = [];
-    let hashed = false;
-    for (const path of paths) {
-        const file = join(root, path);
-        const { size, mtimeMs } = await stat(file);
-        const before = known[file];
-        const fresh = before !== undefined && before.size === size && before.mtimeMs === mtimeMs;
-        const sha256 = fresh ? before.sha256 : await hashFile(file);
-        hashed ||= !fresh;
-        cache[file] = { size, mtimeMs, sha256 };
-        manifest.push({ path, size, sha256 });
-    }
-    if (hashed) await writeCache(cacheFile, { ...known, ...cache });
-    return manifest;
+  const paths = (await filesBelow(root, "")).sort();
+  const known = await readCache(cacheFile);
+  const cache: HashCache = {};
+  const manifest: ManifestFile[] = [];
+  let hashed = false;
+  for (const path of paths) {
+    const file = join(root, path);
+    const { size, mtimeMs } = await stat(file);
+    const before = known[file];
+    const fresh = before !== undefined && before.size === size && before.mtimeMs === mtimeMs;
+    const sha256 = fresh ? before.sha256 : await hashFile(file);
+    hashed ||= !fresh;
+    cache[file] = { size, mtimeMs, sha256 };
+    manifest.push({ path, size, sha256 });
+  }
+  if (hashed) await writeCache(cacheFile, { ...known, ...cache });
+  return manifest;
 }
 
 /** Hash of a whole manifest: same files with the same content, wherever they lie. */
 export function hashManifest(manifest: Manifest): string {
-    const hash = createHash("sha256");
-    for (const { path, size, sha256 } of manifest) hash.update(`${path}\0${size}\0${sha256}\n`);
-    return hash.digest("hex");
+  const hash = createHash("sha256");
+  for (const { path, size, sha256 } of manifest) hash.update(`${path}\0${size}\0${sha256}\n`);
+  return hash.digest("hex");
 }
 
 /** Hash of every top-level directory by itself: a run's identity covers the models it reads and no others. */
 export function hashSubtrees(manifest: Manifest): Subtrees {
-    const groups = new Map<string, ManifestFile[]>();
-    for (const file of manifest) {
-        const slash = file.path.indexOf("/");
-        if (slash < 0) continue;
-        const top = file.path.slice(0, slash);
-        const files = groups.get(top) ?? [];
-        files.push({ ...file, path: file.path.slice(slash + 1) });
-        groups.set(top, files);
-    }
-    return Object.fromEntries([...groups].map(([top, files]) => [top, hashManifest(files)]));
+  const groups = new Map<string, ManifestFile[]>();
+  for (const file of manifest) {
+    const slash = file.path.indexOf("/");
+    if (slash < 0) continue;
+    const top = file.path.slice(0, slash);
+    const files = groups.get(top) ?? [];
+    files.push({ ...file, path: file.path.slice(slash + 1) });
+    groups.set(top, files);
+  }
+  return Object.fromEntries([...groups].map(([top, files]) => [top, hashManifest(files)]));
 }
 
 export function totalBytes(manifest: Manifest): number {
-    return manifest.reduce((sum, file) => sum + file.size, 0);
+  return manifest.reduce((sum, file) => sum + file.size, 0);
 }
 
 async function filesBelow(root: string, prefix: string): Promise<string[]> {
-    const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT" && prefix === "") return [];
-        throw error;
-    });
-    const found: string[] = [];
-    for (const entry of entries) {
-        if (entry.name.startsWith(".")) continue;
-        const path = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
-        const target = entry.isSymbolicLink() ? await stat(join(root, path)) : entry;
-        if (target.isDirectory()) found.push(...(await filesBelow(root, path)));
-        else if (target.isFile()) found.push(path);
-        else throw new Error(`${join(root, path)} is neither a file nor a directory: move it out of the tree`);
-    }
-    return found;
+  const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" && prefix === "") return [];
+    throw error;
+  });
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (entry.name.startsWith(".")) continue;
+    const path = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
+    const target = entry.isSymbolicLink() ? await stat(join(root, path)) : entry;
+    if (target.isDirectory()) found.push(...(await filesBelow(root, path)));
+    else if (target.isFile()) found.push(path);
+    else throw new Error(`${join(root, path)} is neither a file nor a directory: move it out of the tree`);
+  }
+  return found;
 }
 
 async function hashFile(file: string): Promise<string> {
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
-    return hash.digest("hex");
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest("hex");
 }
 
 async function readCache(file: string): Promise<HashCache> {
-    try {
-        return JSON.parse(await readFile(file, "utf8"));
-    } catch {
-        return {}; // missing or torn: hashing again is only slower
-    }
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch {
+    return {}; // missing or torn: hashing again is only slower
+  }
 }
 
 async function writeCache(file: string, cache: HashCache): Promise<void> {
-    await mkdir(dirname(file), { recursive: true });
-    const draft = `${file}.${process.pid}`;
-    await writeFile(draft, JSON.stringify(cache));
-    await rename(draft, file);
+  await mkdir(dirname(file), { recursive: true });
+  const draft = `${file}.${process.pid}`;
+  await writeFile(draft, JSON.stringify(cache));
+  await rename(draft, file);
 }

@@ -1,5 +1,12 @@
 /** The resource provider: which handler a resource belongs to, and what holds for all of them. */
-import type { CheckResult, CreateResult, DiffResult, Provider, ReadResult, UpdateResult } from "@pulumi/pulumi/provider/index.js";
+import type {
+  CheckResult,
+  CreateResult,
+  DiffResult,
+  Provider,
+  ReadResult,
+  UpdateResult,
+} from "@pulumi/pulumi/provider/index.js";
 import type { ResourceLog } from "./engine-log.ts";
 import { Detached } from "./errors.ts";
 import type { CallContext, ResourceHandler } from "./resource-handler.ts";
@@ -9,81 +16,87 @@ import { secretPaths, unwrap } from "./values.ts";
 type AnyHandler = ResourceHandler<any, any>;
 
 export class LauncherProvider implements Provider {
-    readonly version = "0.1.0";
-    private readonly handlers: Readonly<Record<string, AnyHandler>>;
-    private readonly log: ResourceLog;
-    private readonly stopped: Promise<never>;
-    private stop: (reason: Error) => void = () => undefined;
+  readonly version = "0.1.0";
+  private readonly handlers: Readonly<Record<string, AnyHandler>>;
+  private readonly log: ResourceLog;
+  private readonly stopped: Promise<never>;
+  private stop: (reason: Error) => void = () => undefined;
 
-    /** @param handlers by type token, for example `launcher:index:Run`. */
-    constructor(handlers: Readonly<Record<string, AnyHandler>>, log: ResourceLog) {
-        this.handlers = handlers;
-        this.log = log;
-        this.stopped = new Promise((_, reject) => {
-            this.stop = reject;
-        });
-        this.stopped.catch(() => undefined); // nobody may be waiting when it comes
-    }
+  /** @param handlers by type token, for example `launcher:index:Run`. */
+  constructor(handlers: Readonly<Record<string, AnyHandler>>, log: ResourceLog) {
+    this.handlers = handlers;
+    this.log = log;
+    this.stopped = new Promise((_, reject) => {
+      this.stop = reject;
+    });
+    this.stopped.catch(() => undefined); // nobody may be waiting when it comes
+  }
 
-    /** Ends every wait: a stray rejection, a lost engine or Ctrl-C must never leave `up` hanging. */
-    abandon(reason: Error): void {
-        this.stop(reason);
-    }
+  /** Ends every wait: a stray rejection, a lost engine or Ctrl-C must never leave `up` hanging. */
+  abandon(reason: Error): void {
+    this.stop(reason);
+  }
 
-    async cancel(): Promise<void> {
-        this.abandon(new Detached("cancelled"));
-    }
+  async cancel(): Promise<void> {
+    this.abandon(new Detached("cancelled"));
+  }
 
-    async check(urn: string, olds: unknown, news: unknown): Promise<CheckResult> {
-        const secrets = secretPaths(news);
-        if (secrets.length > 0) {
-            return { inputs: news, failures: secrets.map((property) => ({ property, reason: "must not be a secret: pass secrets by reference" })) };
-        }
-        const previous = olds !== null && typeof olds === "object" && Object.keys(olds).length > 0 ? unwrap(olds) : undefined;
-        return this.handler(urn).check(unwrap(news), previous);
+  async check(urn: string, olds: unknown, news: unknown): Promise<CheckResult> {
+    const secrets = secretPaths(news);
+    if (secrets.length > 0) {
+      return {
+        inputs: news,
+        failures: secrets.map((property) => ({ property, reason: "must not be a secret: pass secrets by reference" })),
+      };
     }
+    const previous =
+      olds !== null && typeof olds === "object" && Object.keys(olds).length > 0 ? unwrap(olds) : undefined;
+    return this.handler(urn).check(unwrap(news), previous);
+  }
 
-    async diff(id: string, urn: string, olds: unknown, news: unknown): Promise<DiffResult> {
-        return this.handler(urn).diff(id, unwrap(olds), unwrap(news), { urn, log: this.log });
-    }
+  async diff(id: string, urn: string, olds: unknown, news: unknown): Promise<DiffResult> {
+    return this.handler(urn).diff(id, unwrap(olds), unwrap(news), { urn, log: this.log });
+  }
 
-    async create(urn: string, inputs: unknown): Promise<CreateResult> {
-        const { id, outputs } = await this.race(this.handler(urn).create(unwrap(inputs), this.context(urn)));
-        return { id, outs: outputs };
-    }
+  async create(urn: string, inputs: unknown): Promise<CreateResult> {
+    const { id, outputs } = await this.race(this.handler(urn).create(unwrap(inputs), this.context(urn)));
+    return { id, outs: outputs };
+  }
 
-    async update(id: string, urn: string, olds: unknown, news: unknown): Promise<UpdateResult> {
-        return { outs: await this.race(this.handler(urn).update(id, unwrap(olds), unwrap(news), this.context(urn))) };
-    }
+  async update(id: string, urn: string, olds: unknown, news: unknown): Promise<UpdateResult> {
+    return { outs: await this.race(this.handler(urn).update(id, unwrap(olds), unwrap(news), this.context(urn))) };
+  }
 
-    async read(id: string, urn: string, props?: unknown): Promise<ReadResult> {
-        const now = await this.handler(urn).read(id, unwrap(props));
-        return now === undefined ? { id: "", props: {} } : { id, props: now };
-    }
+  async read(id: string, urn: string, props?: unknown): Promise<ReadResult> {
+    const now = await this.handler(urn).read(id, unwrap(props));
+    return now === undefined ? { id: "", props: {} } : { id, props: now };
+  }
 
-    async delete(id: string, urn: string, props: unknown): Promise<void> {
-        await this.race(this.handler(urn).delete(id, unwrap(props), this.context(urn)));
-    }
+  async delete(id: string, urn: string, props: unknown): Promise<void> {
+    await this.race(this.handler(urn).delete(id, unwrap(props), this.context(urn)));
+  }
 
-    private context(urn: string): CallContext {
-        return { urn, log: this.log, stopped: this.stopped };
-    }
+  private context(urn: string): CallContext {
+    return { urn, log: this.log, stopped: this.stopped };
+  }
 
-    /**
-     * A handler that waits races `stopped` itself, to end with its id and properties; one that does not is given this long to end
-     * before its call is failed from outside.
-     */
-    private race<T>(work: Promise<T>): Promise<T> {
-        const late = this.stopped.catch((reason: unknown) => new Promise<never>((_, reject) => setTimeout(reject, GRACE_MS, reason).unref()));
-        return Promise.race([work, late]);
-    }
+  /**
+   * A handler that waits races `stopped` itself, to end with its id and properties; one that does not is given this long to end
+   * before its call is failed from outside.
+   */
+  private race<T>(work: Promise<T>): Promise<T> {
+    const late = this.stopped.catch(
+      (reason: unknown) => new Promise<never>((_, reject) => setTimeout(reject, GRACE_MS, reason).unref()),
+    );
+    return Promise.race([work, late]);
+  }
 
-    private handler(urn: string): AnyHandler {
-        const type = urn.split("::")[2]?.split("$").at(-1) ?? "";
-        const handler = this.handlers[type];
-        if (handler === undefined) throw new Error(`the launcher has no resource ${type}`);
-        return handler;
-    }
+  private handler(urn: string): AnyHandler {
+    const type = urn.split("::")[2]?.split("$").at(-1) ?? "";
+    const handler = this.handlers[type];
+    if (handler === undefined) throw new Error(`the launcher has no resource ${type}`);
+    return handler;
+  }
 }
 
 const GRACE_MS = 5_000;

@@ -2,33 +2,33 @@
 import type { ResourceLog } from "./engine-log.ts";
 
 export interface CheckFailure {
-    readonly property: string;
-    readonly reason: string;
+  readonly property: string;
+  readonly reason: string;
 }
 
 export interface DiffAnswer {
-    readonly changes: boolean;
-    /** Inputs that make it another thing; empty: the same thing, to be updated. */
-    readonly replaces?: string[];
-    readonly deleteBeforeReplace?: boolean;
+  readonly changes: boolean;
+  /** Inputs that make it another thing; empty: the same thing, to be updated. */
+  readonly replaces?: string[];
+  readonly deleteBeforeReplace?: boolean;
 }
 
 /** How a call reports and how it is stopped from outside. */
 export interface CallContext {
-    readonly urn: string;
-    readonly log: ResourceLog;
-    /** Rejects, with the reason, when the engine cancels or is gone. */
-    readonly stopped: Promise<never>;
+  readonly urn: string;
+  readonly log: ResourceLog;
+  /** Rejects, with the reason, when the engine cancels or is gone. */
+  readonly stopped: Promise<never>;
 }
 
 /** `Outputs` repeats every input: the engine shows a later `diff` the old outputs only. */
 export interface ResourceHandler<Inputs, Outputs extends Inputs> {
-    /** Fills in what follows from the inputs, so that dependents see it in a preview. `previous` are the old inputs, if any. */
-    check(inputs: Inputs, previous: Inputs | undefined): Promise<{ inputs: Inputs; failures: CheckFailure[] }>;
-    diff(id: string, before: Outputs, inputs: Inputs, context: Omit<CallContext, "stopped">): Promise<DiffAnswer>;
-    create(inputs: Inputs, context: CallContext): Promise<{ id: string; outputs: Outputs }>;
-    update(id: string, before: Outputs, inputs: Inputs, context: CallContext): Promise<Outputs>;
-    /** The resource as it is now; undefined when it is gone. */
-    read(id: string, before: Outputs): Promise<Outputs | undefined>;
-    delete(id: string, before: Outputs, context: CallContext): Promise<void>;
+  /** Fills in what follows from the inputs, so that dependents see it in a preview. `previous` are the old inputs, if any. */
+  check(inputs: Inputs, previous: Inputs | undefined): Promise<{ inputs: Inputs; failures: CheckFailure[] }>;
+  diff(id: string, before: Outputs, inputs: Inputs, context: Omit<CallContext, "stopped">): Promise<DiffAnswer>;
+  create(inputs: Inputs, context: CallContext): Promise<{ id: string; outputs: Outputs }>;
+  update(id: string, before: Outputs, inputs: Inputs, context: CallContext): Promise<Outputs>;
+  /** The resource as it is now; undefined when it is gone. */
+  read(id: string, before: Outputs): Promise<Outputs | undefined>;
+  delete(id: string, before: Outputs, context: CallContext): Promise<void>;
 }

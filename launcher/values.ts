@@ -7,25 +7,25 @@ const SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270";
 
 /** Whether `value` is, or holds, something that is not known yet. */
 export function hasUnknown(value: unknown): boolean {
-    if (value === UNKNOWN) return true;
-    if (Array.isArray(value)) return value.some(hasUnknown);
-    if (value !== null && typeof value === "object") return Object.values(value).some(hasUnknown);
-    return false;
+  if (value === UNKNOWN) return true;
+  if (Array.isArray(value)) return value.some(hasUnknown);
+  if (value !== null && typeof value === "object") return Object.values(value).some(hasUnknown);
+  return false;
 }
 
 /** The plain value without secret wrappers. What it returns must not be logged, nor returned to the engine as it is. */
 export function unwrap(value: unknown): unknown {
-    if (Array.isArray(value)) return value.map(unwrap);
-    if (value === null || typeof value !== "object") return value;
-    const record = value as Record<string, unknown>;
-    if (record[SIGNATURE] === SECRET_SIGNATURE) return unwrap(record.value);
-    return Object.fromEntries(Object.entries(record).map(([key, inner]) => [key, unwrap(inner)]));
+  if (Array.isArray(value)) return value.map(unwrap);
+  if (value === null || typeof value !== "object") return value;
+  const record = value as Record<string, unknown>;
+  if (record[SIGNATURE] === SECRET_SIGNATURE) return unwrap(record.value);
+  return Object.fromEntries(Object.entries(record).map(([key, inner]) => [key, unwrap(inner)]));
 }
 
 /** Paths of the properties that are secret; none of our resources but `OrgSecret` takes one. */
 export function secretPaths(value: unknown, path = ""): string[] {
-    if (value === null || typeof value !== "object") return [];
-    const record = value as Record<string, unknown>;
-    if (record[SIGNATURE] === SECRET_SIGNATURE) return [path];
-    return Object.entries(record).flatMap(([key, inner]) => secretPaths(inner, path === "" ? key : `${path}.${key}`));
+  if (value === null || typeof value !== "object") return [];
+  const record = value as Record<string, unknown>;
+  if (record[SIGNATURE] === SECRET_SIGNATURE) return [path];
+  return Object.entries(record).flatMap(([key, inner]) => secretPaths(inner, path === "" ? key : `${path}.${key}`));
 }

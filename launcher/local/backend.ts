@@ -8,78 +8,83 @@ import { LocalRuns } from "./runs.ts";
 import { LocalVolumes } from "./volumes.ts";
 
 export class LocalBackend implements Backend {
-    private readonly layout: Layout;
-    private readonly volumes: LocalVolumes;
-    private readonly runs: LocalRuns;
-    private readonly python: string;
+  private readonly layout: Layout;
+  private readonly volumes: LocalVolumes;
+  private readonly runs: LocalRuns;
+  private readonly python: string;
 
-    constructor(layout = new Layout(), python = process.env.WMTP_PYTHON ?? join(PROJECT, ".tools", "trainer", "bin", "python")) {
-        this.layout = layout;
-        this.python = python;
-        this.volumes = new LocalVolumes(layout);
-        this.runs = new LocalRuns(layout, python);
-    }
+  constructor(
+    layout = new Layout(),
+    python = process.env.WMTP_PYTHON ?? join(PROJECT, ".tools", "trainer", "bin", "python"),
+  ) {
+    this.layout = layout;
+    this.python = python;
+    this.volumes = new LocalVolumes(layout);
+    this.runs = new LocalRuns(layout, python);
+  }
 
-    async assertUsable(): Promise<void> {
-        if (process.platform !== "linux") {
-            throw new Error(`target local trains on Linux only (runs are supervised through /proc), this is ${process.platform}: preview here, train on Linux or on the GPU cloud`);
-        }
-        if (!existsSync(this.python)) throw new Error("the trainer's Python environment is missing: run make setup");
+  async assertUsable(): Promise<void> {
+    if (process.platform !== "linux") {
+      throw new Error(
+        `target local trains on Linux only (runs are supervised through /proc), this is ${process.platform}: preview here, train on Linux or on the GPU cloud`,
+      );
     }
+    if (!existsSync(this.python)) throw new Error("the trainer's Python environment is missing: run make setup");
+  }
 
-    checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
-        return checkpointUri(stack, pipeline, fingerprint);
-    }
+  checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
+    return checkpointUri(stack, pipeline, fingerprint);
+  }
 
-    readVolume(volume: VolumeRef): Promise<VolumeState | undefined> {
-        return this.volumes.read(volume);
-    }
+  readVolume(volume: VolumeRef): Promise<VolumeState | undefined> {
+    return this.volumes.read(volume);
+  }
 
-    ensureVolume(volume: VolumeState): Promise<void> {
-        return this.volumes.ensure(volume);
-    }
+  ensureVolume(volume: VolumeState): Promise<void> {
+    return this.volumes.ensure(volume);
+  }
 
-    deleteVolume(volume: VolumeRef): Promise<boolean> {
-        return this.volumes.delete(volume);
-    }
+  deleteVolume(volume: VolumeRef): Promise<boolean> {
+    return this.volumes.delete(volume);
+  }
 
-    missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]> {
-        return this.volumes.missing(volume, manifest);
-    }
+  missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]> {
+    return this.volumes.missing(volume, manifest);
+  }
 
-    upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void> {
-        return this.volumes.upload(volume, source, manifest, progress);
-    }
+  upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void> {
+    return this.volumes.upload(volume, source, manifest, progress);
+  }
 
-    findRun(stack: string, name: string): Promise<RunState | undefined> {
-        return this.runs.find(stack, name);
-    }
+  findRun(stack: string, name: string): Promise<RunState | undefined> {
+    return this.runs.find(stack, name);
+  }
 
-    activeRuns(stack: string): Promise<RunState[]> {
-        return this.runs.active(stack);
-    }
+  activeRuns(stack: string): Promise<RunState[]> {
+    return this.runs.active(stack);
+  }
 
-    submit(spec: RunSpec): Promise<RunState> {
-        return this.runs.submit(spec);
-    }
+  submit(spec: RunSpec): Promise<RunState> {
+    return this.runs.submit(spec);
+  }
 
-    terminate(stack: string, name: string, reason: string, byHand = false): Promise<void> {
-        return this.runs.terminate(stack, name, reason, byHand);
-    }
+  terminate(stack: string, name: string, reason: string, byHand = false): Promise<void> {
+    return this.runs.terminate(stack, name, reason, byHand);
+  }
 
-    logTail(stack: string, name: string, lines: number): Promise<string[]> {
-        return this.runs.logTail(stack, name, lines);
-    }
+  logTail(stack: string, name: string, lines: number): Promise<string[]> {
+    return this.runs.logTail(stack, name, lines);
+  }
 
-    async clearCancellation(stack: string, name: string): Promise<void> {
-        this.runs.clearCancellation(stack, name);
-    }
+  async clearCancellation(stack: string, name: string): Promise<void> {
+    this.runs.clearCancellation(stack, name);
+  }
 
-    async readCompletion(uri: string): Promise<Completion | undefined> {
-        return readJson<Completion>(join(this.layout.checkpoint(uri), "COMPLETED.json"));
-    }
+  async readCompletion(uri: string): Promise<Completion | undefined> {
+    return readJson<Completion>(join(this.layout.checkpoint(uri), "COMPLETED.json"));
+  }
 
-    async hasCheckpoint(uri: string): Promise<boolean> {
-        return existsSync(join(this.layout.checkpoint(uri), "checkpoint_best"));
-    }
+  async hasCheckpoint(uri: string): Promise<boolean> {
+    return existsSync(join(this.layout.checkpoint(uri), "checkpoint_best"));
+  }
 }

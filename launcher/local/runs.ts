@@ -1,6 +1,6 @@
 /** Training runs of the local target: the same trainer command as on the GPU cloud, as supervised processes of this machine. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,156 +15,185 @@ const SUPERVISOR = join(PROJECT, "launcher", "local", "supervisor.ts");
 const START_MS = 15_000;
 /** Longer than the supervisor's own grace, so that it can record the end. */
 const STOP_MS = 75_000;
+const ATTEMPT_MARK = "--- attempt ";
+/** Lines searched for the cause of a failure. */
+const DIAGNOSIS_LINES = 200;
 const LOG_TAIL_BYTES = 256 * 1024;
 
 export class LocalRuns {
-    private readonly layout: Layout;
-    private readonly python: string;
+  private readonly layout: Layout;
+  private readonly python: string;
 
-    /** @param python the trainer's interpreter. */
-    constructor(layout: Layout, python: string) {
-        this.layout = layout;
-        this.python = python;
-    }
+  /** @param python the trainer's interpreter. */
+  constructor(layout: Layout, python: string) {
+    this.layout = layout;
+    this.python = python;
+  }
 
-    async find(stack: string, name: string): Promise<RunState | undefined> {
-        const files = this.files(stack, name);
-        const launch = readJson<Launch>(files.launch);
-        if (launch === undefined) return undefined;
-        const supervision = readJson<Supervision>(files.supervision);
-        const outcome = readJson<Outcome>(files.outcome);
-        const stop = readJson<StopRequest>(files.stop);
-        const current = supervision?.attempt === launch.attempt ? supervision : undefined;
-        const known = {
-            name,
-            pipeline: launch.pipeline,
-            fingerprint: launch.fingerprint,
-            attempts: launch.attempt,
-            runId: current === undefined ? "" : String(current.trainer.pid),
-            runUrl: `file://${files.log}`,
-            retryable: false,
-            cancelled: false,
-        };
-        if (outcome?.attempt === launch.attempt) {
-            if (stop !== undefined) return { ...known, status: "terminated", cancelled: stop.byHand, reason: stop.reason };
-            return { ...known, ...outcomeOf(outcome, await this.logTail(stack, name, 200)) };
-        }
-        if (current !== undefined && isAlive(current.supervisor)) return { ...known, status: "running" };
-        // Killed together with its supervisor. What may be left of its group must not go on beside the next attempt.
-        if (current !== undefined && isAlive(current.trainer)) signalGroup(current.trainer.pid, "SIGKILL");
-        return { ...known, status: "lost", retryable: true, reason: "its processes are gone without a word (killed, or the machine went down)" };
+  async find(stack: string, name: string): Promise<RunState | undefined> {
+    const files = this.files(stack, name);
+    const launch = readJson<Launch>(files.launch);
+    if (launch === undefined) return undefined;
+    const supervision = readJson<Supervision>(files.supervision);
+    const outcome = readJson<Outcome>(files.outcome);
+    const stop = readJson<StopRequest>(files.stop);
+    const current = supervision?.attempt === launch.attempt ? supervision : undefined;
+    const known = {
+      name,
+      pipeline: launch.pipeline,
+      fingerprint: launch.fingerprint,
+      attempts: launch.attempt,
+      runId: current === undefined ? "" : String(current.trainer.pid),
+      runUrl: `file://${files.log}`,
+      retryable: false,
+      cancelled: false,
+    };
+    if (outcome?.attempt === launch.attempt) {
+      if (stop !== undefined) return { ...known, status: "terminated", cancelled: stop.byHand, reason: stop.reason };
+      return { ...known, ...outcomeOf(outcome, await this.attemptLog(stack, name)) };
     }
+    if (current !== undefined && isAlive(current.supervisor)) return { ...known, status: "running" };
+    // Killed together with its supervisor. What may be left of its group must not go on beside the next attempt.
+    if (current !== undefined && isAlive(current.trainer)) signalGroup(current.trainer.pid, "SIGKILL");
+    return {
+      ...known,
+      status: "lost",
+      retryable: true,
+      reason: "its processes are gone without a word (killed, or the machine went down)",
+    };
+  }
 
-    async active(stack: string): Promise<RunState[]> {
-        const directory = join(this.layout.stack(stack), "runs");
-        if (!existsSync(directory)) return [];
-        const states = await Promise.all(readdirSync(directory).map((name) => this.find(stack, name)));
-        return states.filter((state): state is RunState => state?.status === "running");
-    }
+  async active(stack: string): Promise<RunState[]> {
+    const directory = join(this.layout.stack(stack), "runs");
+    if (!existsSync(directory)) return [];
+    const states = await Promise.all(readdirSync(directory).map((name) => this.find(stack, name)));
+    return states.filter((state): state is RunState => state?.status === "running");
+  }
 
-    async submit(spec: RunSpec): Promise<RunState> {
-        const files = this.files(spec.stack, spec.name);
-        mkdirSync(files.directory, { recursive: true });
-        const attempt = (readJson<Launch>(files.launch)?.attempt ?? 0) + 1;
-        for (const stale of [files.stop, files.outcome]) rmSync(stale, { force: true });
-        writeFileSync(files.config, stringify(this.placedConfig(spec)));
-        const launch: Launch = {
-            attempt,
-            pipeline: spec.pipeline,
-            fingerprint: spec.fingerprint,
-            command: this.command(spec, files),
-            env: {
-                MLFLOW_TRACKING_URI: spec.trackerUrl,
-                MLFLOW_EXPERIMENT_NAME: spec.experiment,
-                MLFLOW_DISABLE_TELEMETRY: "true",
-                WMTP_FINGERPRINT: spec.fingerprint,
-                WMTP_PROVENANCE: JSON.stringify({ stack: spec.stack, ...provenance() }),
-                PYTHONUNBUFFERED: "1",
-            },
-            maxDurationSeconds: spec.maxDurationSeconds,
-            submittedAt: new Date().toISOString(),
-        };
-        writeJson(files.launch, launch);
-        spawnDetached([process.execPath, "--disable-warning=ExperimentalWarning", SUPERVISOR, files.directory], {
-            logFile: files.log,
-            env: cleanEnvironment({}),
-            cwd: files.directory,
-        }).unref();
-        return this.awaitSupervisor(spec, files, attempt);
-    }
+  async submit(spec: RunSpec): Promise<RunState> {
+    const files = this.files(spec.stack, spec.name);
+    mkdirSync(files.directory, { recursive: true });
+    const attempt = (readJson<Launch>(files.launch)?.attempt ?? 0) + 1;
+    for (const stale of [files.stop, files.outcome]) rmSync(stale, { force: true });
+    writeFileSync(files.config, stringify(this.placedConfig(spec)));
+    const launch: Launch = {
+      attempt,
+      pipeline: spec.pipeline,
+      fingerprint: spec.fingerprint,
+      command: this.command(spec, files),
+      env: {
+        MLFLOW_TRACKING_URI: spec.trackerUrl,
+        MLFLOW_EXPERIMENT_NAME: spec.experiment,
+        MLFLOW_DISABLE_TELEMETRY: "true",
+        WMTP_FINGERPRINT: spec.fingerprint,
+        WMTP_PROVENANCE: JSON.stringify({ stack: spec.stack, ...provenance() }),
+        PYTHONUNBUFFERED: "1",
+      },
+      maxDurationSeconds: spec.maxDurationSeconds,
+      submittedAt: new Date().toISOString(),
+    };
+    writeJson(files.launch, launch);
+    appendFileSync(files.log, `${ATTEMPT_MARK}${attempt}, ${launch.submittedAt}\n`);
+    spawnDetached([process.execPath, "--disable-warning=ExperimentalWarning", SUPERVISOR, files.directory], {
+      logFile: files.log,
+      env: cleanEnvironment({}),
+      cwd: files.directory,
+    }).unref();
+    return this.awaitSupervisor(spec, files, attempt);
+  }
 
-    async terminate(stack: string, name: string, reason: string, byHand = false): Promise<void> {
-        const files = this.files(stack, name);
-        if ((await this.find(stack, name))?.status !== "running") return;
-        const supervision = readJson<Supervision>(files.supervision) as Supervision;
-        const request: StopRequest = { reason, byHand };
-        writeJson(files.stop, request);
-        process.kill(supervision.supervisor.pid, "SIGTERM");
-        if (!(await waitForExit(supervision.supervisor, STOP_MS))) signalGroup(supervision.trainer.pid, "SIGKILL");
-    }
+  async terminate(stack: string, name: string, reason: string, byHand = false): Promise<void> {
+    const files = this.files(stack, name);
+    if ((await this.find(stack, name))?.status !== "running") return;
+    const supervision = readJson<Supervision>(files.supervision) as Supervision;
+    const request: StopRequest = { reason, byHand };
+    writeJson(files.stop, request);
+    process.kill(supervision.supervisor.pid, "SIGTERM");
+    if (!(await waitForExit(supervision.supervisor, STOP_MS))) signalGroup(supervision.trainer.pid, "SIGKILL");
+  }
 
-    async logTail(stack: string, name: string, lines: number): Promise<string[]> {
-        const file = await open(this.files(stack, name).log, "r").catch(() => undefined);
-        if (file === undefined) return [];
-        try {
-            const { size } = await file.stat();
-            const length = Math.min(size, LOG_TAIL_BYTES);
-            const { buffer } = await file.read({ buffer: Buffer.alloc(length), position: size - length });
-            return buffer.toString("utf8").trimEnd().split("\n").slice(-lines);
-        } finally {
-            await file.close();
-        }
+  async logTail(stack: string, name: string, lines: number): Promise<string[]> {
+    const file = await open(this.files(stack, name).log, "r").catch(() => undefined);
+    if (file === undefined) return [];
+    try {
+      const { size } = await file.stat();
+      const length = Math.min(size, LOG_TAIL_BYTES);
+      const { buffer } = await file.read({ buffer: Buffer.alloc(length), position: size - length });
+      return buffer.toString("utf8").trimEnd().split("\n").slice(-lines);
+    } finally {
+      await file.close();
     }
+  }
 
-    clearCancellation(stack: string, name: string): void {
-        rmSync(this.files(stack, name).stop, { force: true });
-    }
+  /** What the latest attempt wrote last: the causes of earlier ones must not be mistaken for its own. */
+  private async attemptLog(stack: string, name: string): Promise<string[]> {
+    const tail = await this.logTail(stack, name, DIAGNOSIS_LINES);
+    return tail.slice(tail.findLastIndex((line) => line.startsWith(ATTEMPT_MARK)) + 1);
+  }
 
-    private files(stack: string, name: string): RunFiles {
-        return runFiles(this.layout.runDirectory(stack, name));
-    }
+  clearCancellation(stack: string, name: string): void {
+    rmSync(this.files(stack, name).stop, { force: true });
+  }
 
-    /** The very config that the fingerprint covers, with this machine's places filled in. */
-    private placedConfig(spec: RunSpec): object {
-        return {
-            ...spec.trainerConfig,
-            paths: {
-                models: this.layout.volume(spec.volumes.models),
-                datasets: this.layout.volume(spec.volumes.datasets),
-                output: this.layout.checkpoint(spec.checkpointUri),
-                scores: this.layout.scores(spec.stack),
-            },
-        };
-    }
+  private files(stack: string, name: string): RunFiles {
+    return runFiles(this.layout.runDirectory(stack, name));
+  }
 
-    /** One process by itself, several by torchrun; `--standalone` takes a free port, so that parallel runs cannot collide. */
-    private command(spec: RunSpec, files: RunFiles): string[] {
-        const module = `weighted_mtp.pipelines.run_${spec.pipeline}`;
-        const args = ["--config", files.config, "--run-name", spec.name, "--tags", spec.tags.join(",")];
-        if (spec.criticCheckpointUri !== undefined) args.push("--critic-checkpoint", this.layout.checkpoint(spec.criticCheckpointUri));
-        if (spec.gpus === 1) return [this.python, "-m", module, ...args];
-        // Workers start sessions of their own: only the death signal ties them to torchrun when that is killed hard.
-        const worker = ["setpriv", "--pdeathsig", "KILL", "--", this.python, "-m", module];
-        return [this.python, "-m", "torch.distributed.run", "--standalone", `--nproc_per_node=${spec.gpus}`, "--no-python", ...worker, ...args];
-    }
+  /** The very config that the fingerprint covers, with this machine's places filled in. */
+  private placedConfig(spec: RunSpec): object {
+    return {
+      ...spec.trainerConfig,
+      paths: {
+        models: this.layout.volume(spec.volumes.models),
+        datasets: this.layout.volume(spec.volumes.datasets),
+        output: this.layout.checkpoint(spec.checkpointUri),
+        scores: this.layout.scores(spec.stack),
+      },
+    };
+  }
 
-    private async awaitSupervisor(spec: RunSpec, files: RunFiles, attempt: number): Promise<RunState> {
-        const deadline = Date.now() + START_MS;
-        while (Date.now() < deadline) {
-            const taken = readJson<Supervision>(files.supervision)?.attempt === attempt || readJson<Outcome>(files.outcome)?.attempt === attempt;
-            if (taken) return (await this.find(spec.stack, spec.name)) as RunState;
-            await sleep(30);
-        }
-        throw new Error(`the supervisor of ${spec.name} did not start within ${START_MS / 1000} s: see ${files.log}`);
+  /** One process by itself, several by torchrun; `--standalone` takes a free port, so that parallel runs cannot collide. */
+  private command(spec: RunSpec, files: RunFiles): string[] {
+    const module = `weighted_mtp.pipelines.run_${spec.pipeline}`;
+    const args = ["--config", files.config, "--run-name", spec.name, "--tags", spec.tags.join(",")];
+    if (spec.criticCheckpointUri !== undefined)
+      args.push("--critic-checkpoint", this.layout.checkpoint(spec.criticCheckpointUri));
+    if (spec.gpus === 1) return [this.python, "-m", module, ...args];
+    // Workers start sessions of their own: only the death signal ties them to torchrun when that is killed hard.
+    const worker = ["setpriv", "--pdeathsig", "KILL", "--", this.python, "-m", module];
+    return [
+      this.python,
+      "-m",
+      "torch.distributed.run",
+      "--standalone",
+      `--nproc_per_node=${spec.gpus}`,
+      "--no-python",
+      ...worker,
+      ...args,
+    ];
+  }
+
+  private async awaitSupervisor(spec: RunSpec, files: RunFiles, attempt: number): Promise<RunState> {
+    const deadline = Date.now() + START_MS;
+    while (Date.now() < deadline) {
+      const taken =
+        readJson<Supervision>(files.supervision)?.attempt === attempt ||
+        readJson<Outcome>(files.outcome)?.attempt === attempt;
+      if (taken) return (await this.find(spec.stack, spec.name)) as RunState;
+      await sleep(30);
     }
+    throw new Error(`the supervisor of ${spec.name} did not start within ${START_MS / 1000} s: see ${files.log}`);
+  }
 }
 
 /** What the run is trained with: recorded and shown, never a reason to train again by itself. */
 function provenance(): { sourceSha256: string; lockSha256: string } {
-    const trainer = join(PROJECT, "trainer");
-    const source = createHash("sha256");
-    const files = readdirSync(join(trainer, "src"), { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".py"));
-    for (const file of files.sort()) source.update(file).update(readFileSync(join(trainer, "src", file)));
-    const lock = createHash("sha256").update(readFileSync(join(trainer, "requirements.lock")));
-    return { sourceSha256: source.digest("hex"), lockSha256: lock.digest("hex") };
+  const trainer = join(PROJECT, "trainer");
+  const source = createHash("sha256");
+  const files = readdirSync(join(trainer, "src"), { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".py"),
+  );
+  for (const file of files.sort()) source.update(file).update(readFileSync(join(trainer, "src", file)));
+  const lock = createHash("sha256").update(readFileSync(join(trainer, "requirements.lock")));
+  return { sourceSha256: source.digest("hex"), lockSha256: lock.digest("hex") };
 }

@@ -10,72 +10,85 @@ import { type Layout, readJson, writeJson } from "./layout.ts";
 const PARALLEL_COPIES = 4;
 
 export class LocalVolumes {
-    private readonly layout: Layout;
+  private readonly layout: Layout;
 
-    constructor(layout: Layout) {
-        this.layout = layout;
-    }
+  constructor(layout: Layout) {
+    this.layout = layout;
+  }
 
-    async read(volume: VolumeRef): Promise<VolumeState | undefined> {
-        if (!existsSync(this.layout.volume(volume))) return undefined;
-        const record = readJson<{ tags: string[] }>(this.layout.volumeRecord(volume));
-        return { storage: volume.storage, name: volume.name, tags: record?.tags ?? [] };
-    }
+  async read(volume: VolumeRef): Promise<VolumeState | undefined> {
+    if (!existsSync(this.layout.volume(volume))) return undefined;
+    const record = readJson<{ tags: string[] }>(this.layout.volumeRecord(volume));
+    return { storage: volume.storage, name: volume.name, tags: record?.tags ?? [] };
+  }
 
-    async ensure(volume: VolumeState): Promise<void> {
-        await mkdir(this.layout.volume(volume), { recursive: true });
-        writeJson(this.layout.volumeRecord(volume), { tags: volume.tags });
-    }
+  async ensure(volume: VolumeState): Promise<void> {
+    await mkdir(this.layout.volume(volume), { recursive: true });
+    writeJson(this.layout.volumeRecord(volume), { tags: volume.tags });
+  }
 
-    async delete(volume: VolumeRef): Promise<boolean> {
-        const directory = this.layout.volume(volume);
-        if (!existsSync(directory)) return true;
-        if ((await readdir(directory)).length > 0) return false;
-        await rmdir(directory);
-        await rm(this.layout.volumeRecord(volume), { force: true });
-        return true;
-    }
+  async delete(volume: VolumeRef): Promise<boolean> {
+    const directory = this.layout.volume(volume);
+    if (!existsSync(directory)) return true;
+    if ((await readdir(directory)).length > 0) return false;
+    await rmdir(directory);
+    await rm(this.layout.volumeRecord(volume), { force: true });
+    return true;
+  }
 
-    async missing(volume: VolumeRef, manifest: Manifest): Promise<string[]> {
-        const root = this.layout.volume(volume);
-        const differing: string[] = [];
-        for (const { path, size } of manifest) {
-            const found = await stat(join(root, path)).catch(() => undefined);
-            if (!found?.isFile() || found.size !== size) differing.push(path);
-        }
-        return differing;
+  async missing(volume: VolumeRef, manifest: Manifest): Promise<string[]> {
+    const root = this.layout.volume(volume);
+    const differing: string[] = [];
+    for (const { path, size } of manifest) {
+      const found = await stat(join(root, path)).catch(() => undefined);
+      if (!found?.isFile() || found.size !== size) differing.push(path);
     }
+    return differing;
+  }
 
-    /**
-     * Copies what is missing or has other content, each file under a draft name first, then compares the whole volume with the
-     * manifest: files nobody listed would be trained on without being part of any run's identity.
-     */
-    async upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void> {
-        const root = this.layout.volume(volume);
-        const before = new Map((await manifestOf(root, this.layout.hashCache)).map((file) => [file.path, file]));
-        const wanted = new Map(manifest.map((file) => [file.path, file]));
-        for (const path of before.keys()) if (!wanted.has(path)) await rm(join(root, path));
-        const queue = manifest.filter((file) => before.get(file.path)?.sha256 !== file.sha256);
-        const worker = async (): Promise<void> => {
-            for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-                const target = join(root, file.path);
-                await mkdir(dirname(target), { recursive: true });
-                const draft = join(dirname(target), `.draft-${process.pid}-${file.sha256.slice(0, 12)}`);
-                await copyFile(join(source, file.path), draft, constants.COPYFILE_FICLONE);
-                await rename(draft, target);
-                progress(file.size);
-            }
-        };
-        await Promise.all(Array.from({ length: PARALLEL_COPIES }, worker));
-        await this.verify(volume, manifest);
-    }
+  /**
+   * Copies what is missing or has other content, each file under a draft name first, then compares the whole volume with the
+   * manifest: files nobody listed would be trained on without being part of any run's identity.
+   */
+  async upload(
+    volume: VolumeRef,
+    source: string,
+    manifest: Manifest,
+    progress: (bytes: number) => void,
+  ): Promise<void> {
+    const root = this.layout.volume(volume);
+    const before = new Map((await manifestOf(root, this.layout.hashCache)).map((file) => [file.path, file]));
+    const wanted = new Map(manifest.map((file) => [file.path, file]));
+    for (const path of before.keys()) if (!wanted.has(path)) await rm(join(root, path));
+    const queue = manifest.filter((file) => before.get(file.path)?.sha256 !== file.sha256);
+    const worker = async (): Promise<void> => {
+      for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+        const target = join(root, file.path);
+        await mkdir(dirname(target), { recursive: true });
+        const draft = join(dirname(target), `.draft-${process.pid}-${file.sha256.slice(0, 12)}`);
+        await copyFile(join(source, file.path), draft, constants.COPYFILE_FICLONE);
+        await rename(draft, target);
+        progress(file.size);
+      }
+    };
+    await Promise.all(Array.from({ length: PARALLEL_COPIES }, worker));
+    await this.verify(volume, manifest);
+  }
 
-    private async verify(volume: VolumeRef, manifest: Manifest): Promise<void> {
-        const after = new Map((await manifestOf(this.layout.volume(volume), this.layout.hashCache)).map((file) => [file.path, file.sha256]));
-        const wrong = manifest.filter((file) => after.get(file.path) !== file.sha256);
-        if (wrong.length > 0 || after.size !== manifest.length) {
-            const names = wrong.slice(0, 5).map((file) => file.path).join(", ") || "files that are not in the source";
-            throw new Error(`volume ${volume.storage}/${volume.name} differs from its source after the upload (${names}): was the source changed meanwhile? run pulumi up again`);
-        }
+  private async verify(volume: VolumeRef, manifest: Manifest): Promise<void> {
+    const after = new Map(
+      (await manifestOf(this.layout.volume(volume), this.layout.hashCache)).map((file) => [file.path, file.sha256]),
+    );
+    const wrong = manifest.filter((file) => after.get(file.path) !== file.sha256);
+    if (wrong.length > 0 || after.size !== manifest.length) {
+      const names =
+        wrong
+          .slice(0, 5)
+          .map((file) => file.path)
+          .join(", ") || "files that are not in the source";
+      throw new Error(
+        `volume ${volume.storage}/${volume.name} differs from its source after the upload (${names}): was the source changed meanwhile? run pulumi up again`,
+      );
     }
+  }
 }

@@ -17,153 +17,196 @@ const ERROR_LOG_LINES = 30;
 const PROGRESS_LOG_LINES = 100;
 
 export class RunConductor {
-    private readonly backend: Backend;
-    private readonly slots: Slots;
+  private readonly backend: Backend;
+  private readonly slots: Slots;
 
-    constructor(backend: Backend, slots: Slots) {
-        this.backend = backend;
-        this.slots = slots;
-    }
+  constructor(backend: Backend, slots: Slots) {
+    this.backend = backend;
+    this.slots = slots;
+  }
 
-    /**
-     * @throws ResourceIncomplete with the facts so far when the run failed, or goes on without us; the engine then keeps it.
-     */
-    async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
-        const adopted = await this.completed(inputs);
-        if (adopted !== undefined) return adopted;
-        const name = inputs.name as string;
-        const patience = new AbortController();
-        const stopped = Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]);
-        stopped.catch(() => undefined); // raced below, perhaps after everything is over
-        try {
-            await this.requireNeeded(inputs);
-            await this.supersede(inputs, context);
-            const release = await this.slots.acquire(
-                name,
-                inputs.maxParallel,
-                async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.name),
-                stopped,
-                (others) => context.log.status(context.urn, `${inputs.pipeline} waits for ${others.join(", ")} (maxParallel ${inputs.maxParallel})`),
-            );
-            try {
-                return await this.runOnce(inputs, context, stopped);
-            } finally {
-                release();
-            }
-        } catch (error) {
-            throw await this.incomplete(inputs, error);
-        } finally {
-            patience.abort();
-        }
+  /**
+   * @throws ResourceIncomplete with the facts so far when the run failed, or goes on without us; the engine then keeps it.
+   */
+  async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
+    const adopted = await this.completed(inputs);
+    if (adopted !== undefined) return adopted;
+    const name = inputs.name as string;
+    const patience = new AbortController();
+    const stopped = Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]);
+    stopped.catch(() => undefined); // raced below, perhaps after everything is over
+    try {
+      await this.requireNeeded(inputs);
+      await this.supersede(inputs, context);
+      const release = await this.slots.acquire(
+        name,
+        inputs.maxParallel,
+        async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.name),
+        stopped,
+        (others) =>
+          context.log.status(
+            context.urn,
+            `${inputs.pipeline} waits for ${others.join(", ")} (maxParallel ${inputs.maxParallel})`,
+          ),
+      );
+      try {
+        return await this.runOnce(inputs, context, stopped);
+      } finally {
+        release();
+      }
+    } catch (error) {
+      throw await this.incomplete(inputs, error);
+    } finally {
+      patience.abort();
     }
+  }
 
-    private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stopped: Promise<never>): Promise<RunOutputs> {
-        const name = inputs.name as string;
-        let state = await this.backend.findRun(inputs.stack, name);
-        if (state?.cancelled) throw new Error(`${name} was cancelled by hand (${state.reason}): run wmtp retry ${inputs.pipeline}, then pulumi up`);
-        if (state?.status === "running") log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
-        else state = await this.submit(inputs, state);
-        for (let resumes = 0; ; resumes += 1) {
-            state = await this.waitUntilOver(inputs, state, { urn, log }, stopped);
-            if (state.status === "completed") break;
-            if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
-            log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
-            state = await this.submit(inputs, state);
-        }
-        const outputs = await this.completed(inputs);
-        if (outputs !== undefined) log.status(urn, `${inputs.pipeline}: ${outputs.steps} steps, loss ${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`);
-        if (outputs === undefined) throw new Error(`${name} ended well but left no completion marker at ${inputs.checkpointUri}: see ${state.runUrl}`);
-        return outputs;
+  private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stopped: Promise<never>): Promise<RunOutputs> {
+    const name = inputs.name as string;
+    let state = await this.backend.findRun(inputs.stack, name);
+    if (state?.cancelled)
+      throw new Error(
+        `${name} was cancelled by hand (${state.reason}): run wmtp retry ${inputs.pipeline}, then pulumi up`,
+      );
+    if (state?.status === "running")
+      log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
+    else state = await this.submit(inputs, state);
+    for (let resumes = 0; ; resumes += 1) {
+      state = await this.waitUntilOver(inputs, state, { urn, log }, stopped);
+      if (state.status === "completed") break;
+      if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
+      log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
+      state = await this.submit(inputs, state);
     }
+    const outputs = await this.completed(inputs);
+    if (outputs !== undefined)
+      log.status(
+        urn,
+        `${inputs.pipeline}: ${outputs.steps} steps, loss ${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`,
+      );
+    if (outputs === undefined)
+      throw new Error(
+        `${name} ended well but left no completion marker at ${inputs.checkpointUri}: see ${state.runUrl}`,
+      );
+    return outputs;
+  }
 
-    private async waitUntilOver(inputs: RunInputs, first: RunState, { urn, log }: Pick<CallContext, "urn" | "log">, stopped: Promise<never>): Promise<RunState> {
-        let state = first;
-        while (state.status === "running") {
-            const line = progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, PROGRESS_LOG_LINES)) ?? `${inputs.pipeline}: starting`;
-            log.status(urn, line);
-            await Promise.race([sleep(POLL_MS), stopped]);
-            state = (await this.backend.findRun(inputs.stack, state.name)) ?? { ...state, status: "lost", retryable: true, reason: "its record is gone" };
-        }
-        return state;
+  private async waitUntilOver(
+    inputs: RunInputs,
+    first: RunState,
+    { urn, log }: Pick<CallContext, "urn" | "log">,
+    stopped: Promise<never>,
+  ): Promise<RunState> {
+    let state = first;
+    while (state.status === "running") {
+      const line =
+        progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, PROGRESS_LOG_LINES)) ??
+        `${inputs.pipeline}: starting`;
+      log.status(urn, line);
+      await Promise.race([sleep(POLL_MS), stopped]);
+      state = (await this.backend.findRun(inputs.stack, state.name)) ?? {
+        ...state,
+        status: "lost",
+        retryable: true,
+        reason: "its record is gone",
+      };
     }
+    return state;
+  }
 
-    /** The run as it is when its completion marker and its checkpoint are both there. */
-    private async completed(inputs: RunInputs): Promise<RunOutputs | undefined> {
-        const completion = await this.backend.readCompletion(inputs.checkpointUri as string);
-        if (completion === undefined || completion.fingerprint !== inputs.fingerprint) return undefined;
-        if (!(await this.backend.hasCheckpoint(inputs.checkpointUri as string))) return undefined;
-        return { ...inputs, ...completedFacts(completion, inputs, await this.backend.findRun(inputs.stack, inputs.name as string)) };
-    }
+  /** The run as it is when its completion marker and its checkpoint are both there. */
+  private async completed(inputs: RunInputs): Promise<RunOutputs | undefined> {
+    const completion = await this.backend.readCompletion(inputs.checkpointUri as string);
+    if (completion === undefined || completion.fingerprint !== inputs.fingerprint) return undefined;
+    if (!(await this.backend.hasCheckpoint(inputs.checkpointUri as string))) return undefined;
+    return {
+      ...inputs,
+      ...completedFacts(completion, inputs, await this.backend.findRun(inputs.stack, inputs.name as string)),
+    };
+  }
 
-    /** The state may say that a needed run completed long ago; what counts is that its checkpoint is there now. */
-    private async requireNeeded({ pipeline, needs }: RunInputs): Promise<void> {
-        for (const [needed, { checkpointUri, fingerprint }] of Object.entries(needs)) {
-            const completion = await this.backend.readCompletion(checkpointUri);
-            if (completion?.fingerprint === fingerprint && (await this.backend.hasCheckpoint(checkpointUri))) continue;
-            throw new Error(`${pipeline} needs the checkpoint of ${needed}, which is not at ${checkpointUri}: run pulumi refresh, then pulumi up, to train ${needed} again`);
-        }
+  /** The state may say that a needed run completed long ago; what counts is that its checkpoint is there now. */
+  private async requireNeeded({ pipeline, needs }: RunInputs): Promise<void> {
+    for (const [needed, { checkpointUri, fingerprint }] of Object.entries(needs)) {
+      const completion = await this.backend.readCompletion(checkpointUri);
+      if (completion?.fingerprint === fingerprint && (await this.backend.hasCheckpoint(checkpointUri))) continue;
+      throw new Error(
+        `${pipeline} needs the checkpoint of ${needed}, which is not at ${checkpointUri}: run pulumi refresh, then pulumi up, to train ${needed} again`,
+      );
     }
+  }
 
-    /** An active run of the same pipeline with other content was orphaned by a kill; it must not burn GPUs beside the new one. */
-    private async supersede(inputs: RunInputs, { urn, log }: CallContext): Promise<void> {
-        for (const other of await this.backend.activeRuns(inputs.stack)) {
-            if (other.pipeline !== inputs.pipeline || other.name === inputs.name) continue;
-            log.warn(urn, `${other.name} was still running with an older configuration: terminating it`);
-            await this.backend.terminate(inputs.stack, other.name, `superseded by ${inputs.name}`);
-        }
+  /** An active run of the same pipeline with other content was orphaned by a kill; it must not burn GPUs beside the new one. */
+  private async supersede(inputs: RunInputs, { urn, log }: CallContext): Promise<void> {
+    for (const other of await this.backend.activeRuns(inputs.stack)) {
+      if (other.pipeline !== inputs.pipeline || other.name === inputs.name) continue;
+      log.warn(urn, `${other.name} was still running with an older configuration: terminating it`);
+      await this.backend.terminate(inputs.stack, other.name, `superseded by ${inputs.name}`);
     }
+  }
 
-    private async submit(inputs: RunInputs, before: RunState | undefined): Promise<RunState> {
-        if (before?.cancelled) throw new Error(`${inputs.name} was cancelled by hand: run wmtp retry ${inputs.pipeline}, then pulumi up`);
-        return this.backend.submit(specOf(inputs));
-    }
+  private async submit(inputs: RunInputs, before: RunState | undefined): Promise<RunState> {
+    if (before?.cancelled)
+      throw new Error(`${inputs.name} was cancelled by hand: run wmtp retry ${inputs.pipeline}, then pulumi up`);
+    return this.backend.submit(specOf(inputs));
+  }
 
-    private async explain({ stack, pipeline }: RunInputs, state: RunState): Promise<string> {
-        if (state.cancelled) return `${state.name} was cancelled by hand: run wmtp retry ${pipeline}, then pulumi up`;
-        const log = await this.backend.logTail(stack, state.name, ERROR_LOG_LINES);
-        const attempt = state.attempts > 1 ? ` after ${state.attempts} attempts` : "";
-        return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
-    }
+  private async explain({ stack, pipeline }: RunInputs, state: RunState): Promise<string> {
+    if (state.cancelled) return `${state.name} was cancelled by hand: run wmtp retry ${pipeline}, then pulumi up`;
+    const log = await this.backend.logTail(stack, state.name, ERROR_LOG_LINES);
+    const attempt = state.attempts > 1 ? ` after ${state.attempts} attempts` : "";
+    return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
+  }
 
-    private async incomplete(inputs: RunInputs, error: unknown): Promise<ResourceIncomplete> {
-        const state = await this.backend.findRun(inputs.stack, inputs.name as string);
-        const facts = openFacts(state);
-        const reason = messageOf(error);
-        const properties: RunOutputs = { ...inputs, ...facts, reason: error instanceof Detached ? null : (facts.reason ?? reason) };
-        if (!(error instanceof Detached)) return new ResourceIncomplete(inputs.name as string, properties, reason);
-        const still = state?.status === "running" ? `${inputs.pipeline} is still running` : `${inputs.pipeline} has not started yet`;
-        return new ResourceIncomplete(inputs.name as string, properties, `${reason}: ${still}; run pulumi up again to attach`);
-    }
+  private async incomplete(inputs: RunInputs, error: unknown): Promise<ResourceIncomplete> {
+    const state = await this.backend.findRun(inputs.stack, inputs.name as string);
+    const facts = openFacts(state);
+    const reason = messageOf(error);
+    const properties: RunOutputs = {
+      ...inputs,
+      ...facts,
+      reason: error instanceof Detached ? null : (facts.reason ?? reason),
+    };
+    if (!(error instanceof Detached)) return new ResourceIncomplete(inputs.name as string, properties, reason);
+    const still =
+      state?.status === "running" ? `${inputs.pipeline} is still running` : `${inputs.pipeline} has not started yet`;
+    return new ResourceIncomplete(
+      inputs.name as string,
+      properties,
+      `${reason}: ${still}; run pulumi up again to attach`,
+    );
+  }
 }
 
 function specOf(inputs: RunInputs): RunSpec {
-    const volume = (volumeName: string) => refOf({ storage: inputs.volumes.storage, volumeName });
-    return {
-        name: inputs.name as string,
-        stack: inputs.stack,
-        pipeline: inputs.pipeline,
-        fingerprint: inputs.fingerprint as string,
-        gpus: inputs.gpus,
-        trainerConfig: inputs.trainerConfig,
-        checkpointUri: inputs.checkpointUri as string,
-        ...criticOf(inputs),
-        volumes: { models: volume(inputs.volumes.models), datasets: volume(inputs.volumes.datasets) },
-        maxDurationSeconds: inputs.maxDurationSeconds,
-        trackerUrl: inputs.trackerUrl,
-        experiment: inputs.experiment,
-        tags: inputs.tags,
-    };
+  const volume = (volumeName: string) => refOf({ storage: inputs.volumes.storage, volumeName });
+  return {
+    name: inputs.name as string,
+    stack: inputs.stack,
+    pipeline: inputs.pipeline,
+    fingerprint: inputs.fingerprint as string,
+    gpus: inputs.gpus,
+    trainerConfig: inputs.trainerConfig,
+    checkpointUri: inputs.checkpointUri as string,
+    ...criticOf(inputs),
+    volumes: { models: volume(inputs.volumes.models), datasets: volume(inputs.volumes.datasets) },
+    maxDurationSeconds: inputs.maxDurationSeconds,
+    trackerUrl: inputs.trackerUrl,
+    experiment: inputs.experiment,
+    tags: inputs.tags,
+  };
 }
 
 function criticOf({ needs, criticCheckpoint }: RunInputs): { criticCheckpointUri?: string } {
-    const uri = criticCheckpoint ?? (needs.critic === undefined ? undefined : `${needs.critic.checkpointUri}/checkpoint_best`);
-    return uri === undefined ? {} : { criticCheckpointUri: uri };
+  const uri =
+    criticCheckpoint ?? (needs.critic === undefined ? undefined : `${needs.critic.checkpointUri}/checkpoint_best`);
+  return uri === undefined ? {} : { criticCheckpointUri: uri };
 }
 
 function waitRunsOut(seconds: number | null, signal: AbortSignal): Promise<never> {
-    if (seconds === null) return new Promise(() => undefined);
-    return sleep(seconds * 1000, undefined, { signal }).then(
-        () => Promise.reject(new Detached(`launcher.wait (${formatDuration(seconds)}) is over`)),
-        () => new Promise<never>(() => undefined),
-    );
+  if (seconds === null) return new Promise(() => undefined);
+  return sleep(seconds * 1000, undefined, { signal }).then(
+    () => Promise.reject(new Detached(`launcher.wait (${formatDuration(seconds)}) is over`)),
+    () => new Promise<never>(() => undefined),
+  );
 }

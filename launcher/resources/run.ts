@@ -9,52 +9,52 @@ import { hasUnknown, UNKNOWN } from "../values.ts";
 import type { RunConductor } from "./run-conductor.ts";
 
 export interface RunInputs {
-    readonly stack: string;
-    readonly pipeline: string;
-    readonly gpus: number;
-    readonly trainerConfig: Readonly<Record<string, unknown>>;
-    readonly models: Subtrees;
-    readonly datasets: Subtrees;
-    /** Runs whose checkpoint this one reads: fingerprint and checkpoint URI, by pipeline. */
-    readonly needs: Readonly<Record<string, { readonly fingerprint: string; readonly checkpointUri: string }>>;
-    readonly criticCheckpoint?: string;
-    readonly resultsVersion: string;
-    readonly rerun?: string;
+  readonly stack: string;
+  readonly pipeline: string;
+  readonly gpus: number;
+  readonly trainerConfig: Readonly<Record<string, unknown>>;
+  readonly models: Subtrees;
+  readonly datasets: Subtrees;
+  /** Runs whose checkpoint this one reads: fingerprint and checkpoint URI, by pipeline. */
+  readonly needs: Readonly<Record<string, { readonly fingerprint: string; readonly checkpointUri: string }>>;
+  readonly criticCheckpoint?: string;
+  readonly resultsVersion: string;
+  readonly rerun?: string;
 
-    readonly volumes: { readonly storage: string; readonly models: string; readonly datasets: string };
-    readonly trackerUrl: string;
-    readonly experiment: string;
-    readonly tags: readonly string[];
-    readonly effectiveBatch: number;
-    readonly maxDurationSeconds: number;
+  readonly volumes: { readonly storage: string; readonly models: string; readonly datasets: string };
+  readonly trackerUrl: string;
+  readonly experiment: string;
+  readonly tags: readonly string[];
+  readonly effectiveBatch: number;
+  readonly maxDurationSeconds: number;
 
-    readonly maxParallel: number;
-    readonly retries: number;
-    /** Null: until the run is over. */
-    readonly waitSeconds: number | null;
+  readonly maxParallel: number;
+  readonly retries: number;
+  /** Null: until the run is over. */
+  readonly waitSeconds: number | null;
 
-    /** Filled by `check`. */
-    readonly fingerprint?: string;
-    readonly name?: string;
-    readonly checkpointUri?: string;
+  /** Filled by `check`. */
+  readonly fingerprint?: string;
+  readonly name?: string;
+  readonly checkpointUri?: string;
 }
 
 /** Facts of the run; those of training are null until it has completed. */
 export interface RunFacts {
-    readonly status: RunState["status"] | "pending";
-    readonly attempts: number;
-    readonly runId: string;
-    readonly runUrl: string;
-    readonly mlflowRunUrl: string | null;
-    readonly firstLoss: number | null;
-    readonly finalLoss: number | null;
-    readonly steps: number | null;
-    readonly startedAt: string | null;
-    readonly finishedAt: string | null;
-    readonly durationSeconds: number | null;
-    readonly checkpoint: string | null;
-    readonly metrics: Readonly<Record<string, number>>;
-    readonly reason: string | null;
+  readonly status: RunState["status"] | "pending";
+  readonly attempts: number;
+  readonly runId: string;
+  readonly runUrl: string;
+  readonly mlflowRunUrl: string | null;
+  readonly firstLoss: number | null;
+  readonly finalLoss: number | null;
+  readonly steps: number | null;
+  readonly startedAt: string | null;
+  readonly finishedAt: string | null;
+  readonly durationSeconds: number | null;
+  readonly checkpoint: string | null;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly reason: string | null;
 }
 export type RunOutputs = RunInputs & RunFacts;
 
@@ -62,108 +62,123 @@ export type RunOutputs = RunInputs & RunFacts;
 const DESCRIPTION = ["trackerUrl", "experiment", "tags", "effectiveBatch", "maxDurationSeconds"] as const;
 
 export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
-    private readonly backend: Backend;
-    private readonly conductor: RunConductor;
+  private readonly backend: Backend;
+  private readonly conductor: RunConductor;
 
-    constructor(backend: Backend, conductor: RunConductor) {
-        this.backend = backend;
-        this.conductor = conductor;
-    }
+  constructor(backend: Backend, conductor: RunConductor) {
+    this.backend = backend;
+    this.conductor = conductor;
+  }
 
-    async check(inputs: RunInputs): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
-        await this.backend.assertUsable();
-        const identity = identityOf(inputs);
-        if (hasUnknown(identity)) return { inputs: { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN }, failures: [] };
-        const fingerprint = fingerprintOf(identity);
-        const name = runName(inputs.stack, inputs.pipeline, fingerprint);
-        const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
-        return { inputs: { ...inputs, fingerprint, name, checkpointUri }, failures: missingSubtrees(inputs) };
-    }
+  async check(inputs: RunInputs): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
+    await this.backend.assertUsable();
+    const identity = identityOf(inputs);
+    if (hasUnknown(identity))
+      return { inputs: { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN }, failures: [] };
+    const fingerprint = fingerprintOf(identity);
+    const name = runName(inputs.stack, inputs.pipeline, fingerprint);
+    const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
+    return { inputs: { ...inputs, fingerprint, name, checkpointUri }, failures: missingSubtrees(inputs) };
+  }
 
-    async diff(id: string, before: RunOutputs, inputs: RunInputs, { urn, log }: Pick<CallContext, "urn" | "log">): Promise<DiffAnswer> {
-        if (before.fingerprint !== inputs.fingerprint) {
-            // Two runs of one pipeline would burn GPUs twice, or wait for each other in a queue of one.
-            const active = (await this.backend.findRun(before.stack, id))?.status === "running";
-            return { changes: true, replaces: ["fingerprint"], deleteBeforeReplace: active };
-        }
-        if (before.status !== "completed") {
-            log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
-            return { changes: true };
-        }
-        return { changes: DESCRIPTION.some((key) => JSON.stringify(before[key]) !== JSON.stringify(inputs[key])) };
+  async diff(
+    id: string,
+    before: RunOutputs,
+    inputs: RunInputs,
+    { urn, log }: Pick<CallContext, "urn" | "log">,
+  ): Promise<DiffAnswer> {
+    if (before.fingerprint !== inputs.fingerprint) {
+      // Two runs of one pipeline would burn GPUs twice, or wait for each other in a queue of one.
+      const active = (await this.backend.findRun(before.stack, id))?.status === "running";
+      return { changes: true, replaces: ["fingerprint"], deleteBeforeReplace: active };
     }
+    if (before.status !== "completed") {
+      log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
+      return { changes: true };
+    }
+    return { changes: DESCRIPTION.some((key) => JSON.stringify(before[key]) !== JSON.stringify(inputs[key])) };
+  }
 
-    async create(inputs: RunInputs, context: CallContext): Promise<{ id: string; outputs: RunOutputs }> {
-        return { id: inputs.name as string, outputs: await this.conductor.bringToCompletion(inputs, context) };
-    }
+  async create(inputs: RunInputs, context: CallContext): Promise<{ id: string; outputs: RunOutputs }> {
+    return { id: inputs.name as string, outputs: await this.conductor.bringToCompletion(inputs, context) };
+  }
 
-    async update(_id: string, _before: RunOutputs, inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
-        return this.conductor.bringToCompletion(inputs, context);
-    }
+  async update(_id: string, _before: RunOutputs, inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
+    return this.conductor.bringToCompletion(inputs, context);
+  }
 
-    /** The marker beside the checkpoint is the truth: without it a completed run is not one any more, and trains again. */
-    async read(id: string, before: RunOutputs): Promise<RunOutputs> {
-        const completion = await this.backend.readCompletion(before.checkpointUri as string);
-        if (completion !== undefined) return { ...before, ...completedFacts(completion, before, await this.backend.findRun(before.stack, id)) };
-        const state = await this.backend.findRun(before.stack, id);
-        if (state === undefined || state.status === "completed") return { ...before, status: "lost", reason: "its checkpoint is gone" };
-        return { ...before, ...openFacts(state) };
-    }
+  /** The marker beside the checkpoint is the truth: without it a completed run is not one any more, and trains again. */
+  async read(id: string, before: RunOutputs): Promise<RunOutputs> {
+    const completion = await this.backend.readCompletion(before.checkpointUri as string);
+    if (completion !== undefined)
+      return { ...before, ...completedFacts(completion, before, await this.backend.findRun(before.stack, id)) };
+    const state = await this.backend.findRun(before.stack, id);
+    if (state === undefined || state.status === "completed")
+      return { ...before, status: "lost", reason: "its checkpoint is gone" };
+    return { ...before, ...openFacts(state) };
+  }
 
-    async delete(id: string, before: RunOutputs): Promise<void> {
-        await this.backend.terminate(before.stack, id, "its resource was deleted or replaced");
-    }
+  async delete(id: string, before: RunOutputs): Promise<void> {
+    await this.backend.terminate(before.stack, id, "its resource was deleted or replaced");
+  }
 }
 
 function identityOf(inputs: RunInputs) {
-    const { pipeline, trainerConfig, models, datasets, gpus, criticCheckpoint, resultsVersion, rerun } = inputs;
-    const needs = Object.fromEntries(Object.entries(inputs.needs).map(([needed, run]) => [needed, run.fingerprint]));
-    return { pipeline, trainerConfig, models, datasets, gpus, needs, criticCheckpoint, resultsVersion, rerun };
+  const { pipeline, trainerConfig, models, datasets, gpus, criticCheckpoint, resultsVersion, rerun } = inputs;
+  const needs = Object.fromEntries(Object.entries(inputs.needs).map(([needed, run]) => [needed, run.fingerprint]));
+  return { pipeline, trainerConfig, models, datasets, gpus, needs, criticCheckpoint, resultsVersion, rerun };
 }
 
 /** A model or data set named in the stack file that its volume does not hold. */
 function missingSubtrees({ models, datasets }: RunInputs): CheckFailure[] {
-    const missing = (property: "models" | "datasets", subtrees: Subtrees) =>
-        Object.entries(subtrees)
-            .filter(([, hash]) => hash === "")
-            .map(([name]) => ({ property, reason: `${name} is not in the source of the ${property} volume: put it there, or name another in the stack file` }));
-    return [...missing("models", models), ...missing("datasets", datasets)];
+  const missing = (property: "models" | "datasets", subtrees: Subtrees) =>
+    Object.entries(subtrees)
+      .filter(([, hash]) => hash === "")
+      .map(([name]) => ({
+        property,
+        reason: `${name} is not in the source of the ${property} volume: put it there, or name another in the stack file`,
+      }));
+  return [...missing("models", models), ...missing("datasets", datasets)];
 }
 
 /** Facts of a run that is not over, or ended badly. */
 export function openFacts(state: RunState | undefined): RunFacts {
-    return {
-        status: state?.status ?? "pending",
-        attempts: state?.attempts ?? 0,
-        runId: state?.runId ?? "",
-        runUrl: state?.runUrl ?? "",
-        mlflowRunUrl: null,
-        firstLoss: null,
-        finalLoss: null,
-        steps: null,
-        startedAt: null,
-        finishedAt: null,
-        durationSeconds: null,
-        checkpoint: null,
-        metrics: {},
-        reason: state?.reason ?? null,
-    };
+  return {
+    status: state?.status ?? "pending",
+    attempts: state?.attempts ?? 0,
+    runId: state?.runId ?? "",
+    runUrl: state?.runUrl ?? "",
+    mlflowRunUrl: null,
+    firstLoss: null,
+    finalLoss: null,
+    steps: null,
+    startedAt: null,
+    finishedAt: null,
+    durationSeconds: null,
+    checkpoint: null,
+    metrics: {},
+    reason: state?.reason ?? null,
+  };
 }
 
-export function completedFacts(completion: Completion, { trackerUrl, checkpointUri }: RunInputs, state: RunState | undefined): RunFacts {
-    const { mlflow_run_id: mlflowRun, mlflow_experiment_id: experiment } = completion;
-    return {
-        ...openFacts(state),
-        status: "completed",
-        reason: null,
-        mlflowRunUrl: mlflowRun === null ? null : `${trackerUrl}/#/experiments/${experiment}/runs/${mlflowRun}`,
-        firstLoss: completion.first_loss,
-        finalLoss: completion.final_loss,
-        steps: completion.steps,
-        startedAt: completion.started_at,
-        finishedAt: completion.finished_at,
-        durationSeconds: completion.duration_seconds,
-        checkpoint: `${checkpointUri}/${completion.checkpoint}`,
-        metrics: completion.metrics,
-    };
+export function completedFacts(
+  completion: Completion,
+  { trackerUrl, checkpointUri }: RunInputs,
+  state: RunState | undefined,
+): RunFacts {
+  const { mlflow_run_id: mlflowRun, mlflow_experiment_id: experiment } = completion;
+  return {
+    ...openFacts(state),
+    status: "completed",
+    reason: null,
+    mlflowRunUrl: mlflowRun === null ? null : `${trackerUrl}/#/experiments/${experiment}/runs/${mlflowRun}`,
+    firstLoss: completion.first_loss,
+    finalLoss: completion.final_loss,
+    steps: completion.steps,
+    startedAt: completion.started_at,
+    finishedAt: completion.finished_at,
+    durationSeconds: completion.duration_seconds,
+    checkpoint: `${checkpointUri}/${completion.checkpoint}`,
+    metrics: completion.metrics,
+  };
 }

@@ -8,90 +8,111 @@ import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../
 import { refOf } from "./volume.ts";
 
 export interface UploadInputs {
-    readonly storage: string;
-    readonly volumeName: string;
-    /** Directory below the project. */
-    readonly source: string;
-    /** Filled by `check`: hash of the whole tree. */
-    readonly contentHash?: string;
-    /** Filled by `check`: hash of every top-level directory. */
-    readonly subtrees?: Subtrees;
+  readonly storage: string;
+  readonly volumeName: string;
+  /** Directory below the project. */
+  readonly source: string;
+  /** Filled by `check`: hash of the whole tree. */
+  readonly contentHash?: string;
+  /** Filled by `check`: hash of every top-level directory. */
+  readonly subtrees?: Subtrees;
 }
 
 export interface UploadOutputs extends UploadInputs {
-    readonly files: number;
-    readonly bytes: number;
+  readonly files: number;
+  readonly bytes: number;
 }
 
 /** How often the status line moves. */
 const REPORT_MS = 500;
 
 export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutputs> {
-    private readonly backend: Backend;
-    private readonly project: string;
-    private readonly hashCache: string;
+  private readonly backend: Backend;
+  private readonly project: string;
+  private readonly hashCache: string;
 
-    constructor(backend: Backend, project: string, hashCache: string) {
-        this.backend = backend;
-        this.project = project;
-        this.hashCache = hashCache;
+  constructor(backend: Backend, project: string, hashCache: string) {
+    this.backend = backend;
+    this.project = project;
+    this.hashCache = hashCache;
+  }
+
+  /** A source that is not here (a CI runner has no 63 GB of models) keeps what the state says; a first upload needs it. */
+  async check(
+    inputs: UploadInputs,
+    previous: UploadInputs | undefined,
+  ): Promise<{ inputs: UploadInputs; failures: CheckFailure[] }> {
+    if (!existsSync(this.path(inputs))) {
+      const known = previous?.contentHash !== undefined && previous.source === inputs.source;
+      if (known)
+        return { inputs: { ...inputs, contentHash: previous.contentHash, subtrees: previous.subtrees }, failures: [] };
+      return {
+        inputs,
+        failures: [
+          {
+            property: "source",
+            reason: `${inputs.source} does not exist: put the files there, or name another directory in wmtp:volumes.sources`,
+          },
+        ],
+      };
     }
+    const manifest = await this.manifest(inputs);
+    return {
+      inputs: { ...inputs, contentHash: hashManifest(manifest), subtrees: hashSubtrees(manifest) },
+      failures: [],
+    };
+  }
 
-    /** A source that is not here (a CI runner has no 63 GB of models) keeps what the state says; a first upload needs it. */
-    async check(inputs: UploadInputs, previous: UploadInputs | undefined): Promise<{ inputs: UploadInputs; failures: CheckFailure[] }> {
-        if (!existsSync(this.path(inputs))) {
-            const known = previous?.contentHash !== undefined && previous.source === inputs.source;
-            if (known) return { inputs: { ...inputs, contentHash: previous.contentHash, subtrees: previous.subtrees }, failures: [] };
-            return { inputs, failures: [{ property: "source", reason: `${inputs.source} does not exist: put the files there, or name another directory in wmtp:volumes.sources` }] };
-        }
-        const manifest = await this.manifest(inputs);
-        return { inputs: { ...inputs, contentHash: hashManifest(manifest), subtrees: hashSubtrees(manifest) }, failures: [] };
-    }
+  async diff(_id: string, before: UploadOutputs, inputs: UploadInputs): Promise<DiffAnswer> {
+    const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
+    return {
+      changes: replaces.length > 0 || before.contentHash !== inputs.contentHash || before.source !== inputs.source,
+      replaces,
+    };
+  }
 
-    async diff(_id: string, before: UploadOutputs, inputs: UploadInputs): Promise<DiffAnswer> {
-        const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
-        return { changes: replaces.length > 0 || before.contentHash !== inputs.contentHash || before.source !== inputs.source, replaces };
-    }
+  async create(inputs: UploadInputs, { urn, log }: CallContext): Promise<{ id: string; outputs: UploadOutputs }> {
+    const id = `${inputs.storage}/${inputs.volumeName}`;
+    const manifest = await this.manifest(inputs);
+    if (hashManifest(manifest) !== inputs.contentHash)
+      throw new Error(`${inputs.source} changed between preview and upload: run pulumi up again`);
+    const total = totalBytes(manifest);
+    const started = Date.now();
+    let moved = 0;
+    let reported = started;
+    await this.backend.upload(refOf(inputs), this.path(inputs), manifest, (bytes) => {
+      moved += bytes;
+      if (Date.now() - reported < REPORT_MS) return;
+      reported = Date.now();
+      log.status(urn, transferLine(moved, total, (reported - started) / 1000));
+    });
+    return { id, outputs: { ...inputs, files: manifest.length, bytes: total } };
+  }
 
-    async create(inputs: UploadInputs, { urn, log }: CallContext): Promise<{ id: string; outputs: UploadOutputs }> {
-        const id = `${inputs.storage}/${inputs.volumeName}`;
-        const manifest = await this.manifest(inputs);
-        if (hashManifest(manifest) !== inputs.contentHash) throw new Error(`${inputs.source} changed between preview and upload: run pulumi up again`);
-        const total = totalBytes(manifest);
-        const started = Date.now();
-        let moved = 0;
-        let reported = started;
-        await this.backend.upload(refOf(inputs), this.path(inputs), manifest, (bytes) => {
-            moved += bytes;
-            if (Date.now() - reported < REPORT_MS) return;
-            reported = Date.now();
-            log.status(urn, transferLine(moved, total, (reported - started) / 1000));
-        });
-        return { id, outputs: { ...inputs, files: manifest.length, bytes: total } };
-    }
+  async update(_id: string, before: UploadOutputs, inputs: UploadInputs, context: CallContext): Promise<UploadOutputs> {
+    if (!existsSync(this.path(inputs))) return { ...before, ...inputs };
+    return (await this.create(inputs, context)).outputs;
+  }
 
-    async update(_id: string, before: UploadOutputs, inputs: UploadInputs, context: CallContext): Promise<UploadOutputs> {
-        if (!existsSync(this.path(inputs))) return { ...before, ...inputs };
-        return (await this.create(inputs, context)).outputs;
-    }
+  /** Gone when the volume is, or when any file is missing or has another size: the next `up` uploads again. */
+  async read(_id: string, before: UploadOutputs): Promise<UploadOutputs | undefined> {
+    if ((await this.backend.readVolume(refOf(before))) === undefined) return undefined;
+    if (!existsSync(this.path(before))) return before;
+    const manifest = await this.manifest(before);
+    if (hashManifest(manifest) !== before.contentHash) return before; // the source moved on; `check` will say so
+    return (await this.backend.missingFiles(refOf(before) satisfies VolumeRef, manifest)).length === 0
+      ? before
+      : undefined;
+  }
 
-    /** Gone when the volume is, or when any file is missing or has another size: the next `up` uploads again. */
-    async read(_id: string, before: UploadOutputs): Promise<UploadOutputs | undefined> {
-        if ((await this.backend.readVolume(refOf(before))) === undefined) return undefined;
-        if (!existsSync(this.path(before))) return before;
-        const manifest = await this.manifest(before);
-        if (hashManifest(manifest) !== before.contentHash) return before; // the source moved on; `check` will say so
-        return (await this.backend.missingFiles(refOf(before) satisfies VolumeRef, manifest)).length === 0 ? before : undefined;
-    }
+  /** The files stay: they go with the volume, or by hand. */
+  async delete(): Promise<void> {}
 
-    /** The files stay: they go with the volume, or by hand. */
-    async delete(): Promise<void> {}
+  private path({ source }: Pick<UploadInputs, "source">): string {
+    return resolve(this.project, source);
+  }
 
-    private path({ source }: Pick<UploadInputs, "source">): string {
-        return resolve(this.project, source);
-    }
-
-    private manifest(inputs: Pick<UploadInputs, "source">): Promise<Manifest> {
-        return manifestOf(this.path(inputs), this.hashCache);
-    }
+  private manifest(inputs: Pick<UploadInputs, "source">): Promise<Manifest> {
+    return manifestOf(this.path(inputs), this.hashCache);
+  }
 }

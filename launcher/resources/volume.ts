@@ -3,47 +3,48 @@ import type { Backend, VolumeRef } from "../backend.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
 
 export interface VolumeInputs {
-    readonly storage: string;
-    readonly volumeName: string;
-    readonly tags: readonly string[];
+  readonly storage: string;
+  readonly volumeName: string;
+  readonly tags: readonly string[];
 }
 
 export class VolumeHandler implements ResourceHandler<VolumeInputs, VolumeInputs> {
-    private readonly backend: Backend;
+  private readonly backend: Backend;
 
-    constructor(backend: Backend) {
-        this.backend = backend;
-    }
+  constructor(backend: Backend) {
+    this.backend = backend;
+  }
 
-    async check(inputs: VolumeInputs): Promise<{ inputs: VolumeInputs; failures: CheckFailure[] }> {
-        return { inputs, failures: [] };
-    }
+  async check(inputs: VolumeInputs): Promise<{ inputs: VolumeInputs; failures: CheckFailure[] }> {
+    return { inputs, failures: [] };
+  }
 
-    async diff(_id: string, before: VolumeInputs, inputs: VolumeInputs): Promise<DiffAnswer> {
-        const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
-        const retagged = before.tags.join() !== inputs.tags.join();
-        return { changes: replaces.length > 0 || retagged, replaces };
-    }
+  async diff(_id: string, before: VolumeInputs, inputs: VolumeInputs): Promise<DiffAnswer> {
+    const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
+    const retagged = before.tags.join() !== inputs.tags.join();
+    return { changes: replaces.length > 0 || retagged, replaces };
+  }
 
-    async create(inputs: VolumeInputs): Promise<{ id: string; outputs: VolumeInputs }> {
-        await this.backend.ensureVolume({ ...refOf(inputs), tags: inputs.tags });
-        return { id: `${inputs.storage}/${inputs.volumeName}`, outputs: inputs };
-    }
+  async create(inputs: VolumeInputs): Promise<{ id: string; outputs: VolumeInputs }> {
+    await this.backend.ensureVolume({ ...refOf(inputs), tags: inputs.tags });
+    return { id: `${inputs.storage}/${inputs.volumeName}`, outputs: inputs };
+  }
 
-    async update(_id: string, _before: VolumeInputs, inputs: VolumeInputs): Promise<VolumeInputs> {
-        return (await this.create(inputs)).outputs;
-    }
+  async update(_id: string, _before: VolumeInputs, inputs: VolumeInputs): Promise<VolumeInputs> {
+    return (await this.create(inputs)).outputs;
+  }
 
-    async read(_id: string, before: VolumeInputs): Promise<VolumeInputs | undefined> {
-        const state = await this.backend.readVolume(refOf(before));
-        return state === undefined ? undefined : { ...before, tags: state.tags };
-    }
+  async read(_id: string, before: VolumeInputs): Promise<VolumeInputs | undefined> {
+    const state = await this.backend.readVolume(refOf(before));
+    return state === undefined ? undefined : { ...before, tags: state.tags };
+  }
 
-    async delete(id: string, before: VolumeInputs, { urn, log }: CallContext): Promise<void> {
-        if (!(await this.backend.deleteVolume(refOf(before)))) log.info(urn, `volume ${id} holds files and was kept; a later up adopts it`);
-    }
+  async delete(id: string, before: VolumeInputs, { urn, log }: CallContext): Promise<void> {
+    if (!(await this.backend.deleteVolume(refOf(before))))
+      log.info(urn, `volume ${id} holds files and was kept; a later up adopts it`);
+  }
 }
 
 export function refOf({ storage, volumeName }: Pick<VolumeInputs, "storage" | "volumeName">): VolumeRef {
-    return { storage, name: volumeName };
+  return { storage, name: volumeName };
 }
