@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import tiny
+from weighted_mtp import run
 from weighted_mtp.config import PIPELINES
 from weighted_mtp.curve import read_curve
+from weighted_mtp.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +28,10 @@ def same_weights(a: Path, b: Path) -> bool:
     return (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_killed_and_resumed_equals_undisturbed_bit_for_bit(run_root: Path, precision: str) -> None:
-    options = {"distributed__mixed_precision": precision}
+@pytest.mark.parametrize(("precision", "ranks"), [("fp32", 1), ("bf16", 2)])
+def test_killed_and_resumed_equals_undisturbed_bit_for_bit(run_root: Path, precision: str, ranks: int) -> None:
+    """kill -9, of torchrun for two ranks: its workers go with it."""
+    options: dict = {"distributed__mixed_precision": precision, "training__batch_size": 2 // ranks, "ranks": ranks}
     undisturbed = tiny.train(run_root, "baseline", **options, paths__output=str(run_root / "out/whole"))
     assert undisturbed.code == 0, undisturbed.stderr
     process = tiny.start(run_root, "baseline", **options)
@@ -195,6 +200,21 @@ def test_an_output_directory_belongs_to_one_run(run_root: Path) -> None:
     other = tiny.train(run_root, "ntp", training__epochs=2)
     assert other.code == 2
     assert "belongs to another run" in other.stderr
+
+
+def test_two_trainers_do_not_share_an_output_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LOCK_SECONDS", 0)
+    first = run.claim(tmp_path)
+    with pytest.raises(InputError, match=f"process {os.getpid()} is training into"):
+        run.claim(tmp_path)
+    first.close()
+    run.claim(tmp_path).close()
+
+
+def test_runs_by_either_entry_point(run_root: Path) -> None:
+    command = tiny.command(run_root, "ntp", "--dry-run")
+    command[2:3] = ["weighted_mtp", "train", "--pipeline", "ntp"]
+    assert subprocess.run(command, env=tiny.environment(), capture_output=True, check=False).returncode == 0
 
 
 def test_dry_run(run_root: Path) -> None:

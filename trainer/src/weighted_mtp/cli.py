@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
@@ -36,6 +37,7 @@ def _execute(pipeline: str, arguments: argparse.Namespace) -> int:
 
     torchrun replaces its workers' exit codes by 1, so the launcher reads the code from that event.
     """
+    _die_with_torchrun()
     events = Events(_rank() == 0, arguments.verbose)
     try:
         from weighted_mtp.run import run
@@ -62,6 +64,14 @@ def _execute(pipeline: str, arguments: argparse.Namespace) -> int:
             time.sleep(1)  # torchrun ends the others when one ends: let rank 0 speak first
     events.emit("exit", code=code, message=message, remedy=remedy)
     return code
+
+
+def _die_with_torchrun() -> None:
+    """A worker whose torchrun was killed would train on alone, and keep the next attempt from its output directory."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
 
 
 def _leave(code: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from weighted_mtp.config import TrainConfig
 from weighted_mtp.errors import ConfigError, InputError, Stopped
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from weighted_mtp.weighting import Scheme
 
 COMPLETED = "COMPLETED.json"
+LOCK_SECONDS = 10.0  # how long to wait for another trainer to leave the output directory
 
 
 def run(pipeline: str, arguments: argparse.Namespace, events: Events) -> int:
@@ -54,6 +56,35 @@ def read_completed(output: Path, fingerprint: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if content.get("fingerprint") == fingerprint else None
+
+
+def claim(output: Path) -> IO[str]:
+    """Make the output directory this process's as long as the returned file is open: a second trainer, or workers
+    that outlived their launcher, must not write the same checkpoints. A lock dies with its process."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / "run.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"paths.output {output} cannot be written: {error.strerror}", "choose another place"
+        ) from error
+    patience = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if time.monotonic() > patience:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise InputError(
+                    f"process {holder} is training into {output}", "wait for it, or end that process, then start again"
+                ) from error
+            time.sleep(0.2)
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
 
 
 def start_record(output: Path, fingerprint: str, rank: int) -> str:
@@ -89,6 +120,7 @@ def _train(
     clock = Clock(events)
     rank = int(os.environ.get("RANK", "0"))
     events.emit("phase", name="load")
+    lock = claim(output) if rank == 0 else None
     started_at = start_record(output, fingerprint, rank)
     tracker = make_tracker(config, arguments, fingerprint, world_size, events) if rank == 0 else _no_tracker()
     clock.lap("config")
@@ -165,6 +197,8 @@ def _train(
         events.emit("completed", **content)
     world.barrier()
     world.close()
+    if lock:
+        lock.close()
     clock.report()
     return 0
 
