@@ -2,7 +2,7 @@
  * What is in a directory: path, size and content hash of every file. Hashes are cached by size and modification time, so that the
  * preview of 63 GB of models takes seconds and not minutes.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -24,7 +24,9 @@ type HashCache = Record<string, { size: number; mtimeMs: number; sha256: string 
  * Manifest of `root`; empty when there is no such directory. Hidden files (`.DS_Store`, `.cache`) are not content.
  * @throws when the tree holds something that is neither a file nor a directory, by its path.
  */
-export async function manifestOf(root: string, cacheFile: string): Promise<Manifest> {
+export async function manifestOf(root: string, cacheDirectory: string): Promise<Manifest> {
+  // One cache per tree: trees are hashed side by side, and must not overwrite each other's.
+  const cacheFile = join(cacheDirectory, `${createHash("sha256").update(root).digest("hex").slice(0, 16)}.json`);
   const paths = (await filesBelow(root, "")).sort();
   const known = await readCache(cacheFile);
   const cache: HashCache = {};
@@ -33,14 +35,14 @@ export async function manifestOf(root: string, cacheFile: string): Promise<Manif
   for (const path of paths) {
     const file = join(root, path);
     const { size, mtimeMs } = await stat(file);
-    const before = known[file];
+    const before = known[path];
     const fresh = before !== undefined && before.size === size && before.mtimeMs === mtimeMs;
     const sha256 = fresh ? before.sha256 : await hashFile(file);
     hashed ||= !fresh;
-    cache[file] = { size, mtimeMs, sha256 };
+    cache[path] = { size, mtimeMs, sha256 };
     manifest.push({ path, size, sha256 });
   }
-  if (hashed) await writeCache(cacheFile, { ...known, ...cache });
+  if (hashed) await writeCache(cacheFile, cache);
   return manifest;
 }
 
@@ -102,7 +104,7 @@ async function readCache(file: string): Promise<HashCache> {
 
 async function writeCache(file: string, cache: HashCache): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
-  const draft = `${file}.${process.pid}`;
+  const draft = `${file}.${randomUUID()}`;
   await writeFile(draft, JSON.stringify(cache));
   await rename(draft, file);
 }

@@ -1,4 +1,5 @@
 /** Where the local target keeps things: one folder a stack, which survives `make down` and goes with `make clean`. */
+import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { VolumeRef } from "../backend.ts";
@@ -39,7 +40,7 @@ export class Layout {
   }
 
   get hashCache(): string {
-    return join(this.home, "hash-cache.json");
+    return join(this.home, "hashes");
   }
 
   /** `local://checkpoints/<stack>/<pipeline>/<fingerprint>` -> a directory. Identities hold no absolute paths, so URIs have none. */
@@ -68,7 +69,7 @@ export function readJson<T>(file: string): T | undefined {
 /** Whole or not at all, whatever kills us half way. */
 export function writeJson(file: string, value: unknown): void {
   mkdirSync(dirname(file), { recursive: true });
-  const draft = `${file}.${process.pid}.draft`;
+  const draft = `${file}.${randomUUID()}`;
   writeFileSync(draft, `${JSON.stringify(value, null, 2)}\n`);
   renameSync(draft, file);
 }

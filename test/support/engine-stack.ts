@@ -91,6 +91,15 @@ export class EngineStack {
     writeFileSync(this.configFile, stringify(file));
   }
 
+  /** The stack file as it is, to be put back by `restore`. */
+  configuration(): string {
+    return readFileSync(this.configFile, "utf8");
+  }
+
+  restore(configuration: string): void {
+    writeFileSync(this.configFile, configuration);
+  }
+
   pulumi(...args: string[]): Result {
     const { status, stdout, stderr } = spawnSync("pulumi", [...args, "--stack", this.name, "--non-interactive"], {
       cwd: this.project,
