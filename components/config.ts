@@ -86,7 +86,7 @@ export function parseSections(
           path: key,
           message: `is stored in plain text; set it with: pulumi config set --secret ${key}`,
         });
-    } else if (!(section in SECTIONS)) {
+    } else if (!Object.hasOwn(SECTIONS, section)) {
       problems.push({
         path: key,
         message: `unknown key; ${suggestion(section, [...Object.keys(SECTIONS), ...SECRET_KEYS])}`,
@@ -182,7 +182,7 @@ function inOrder({ pipelines }: Required<Sections>): PipelineName[] {
 /** `wtmp:launcher` would be silently ignored; other providers' namespaces (`aws:region`) are none of our business. */
 function misspelledNamespace(key: string): Problem[] {
   const [namespace, name] = key.split(":") as [string, string | undefined];
-  const ours = name !== undefined && name in SECTIONS && distance(namespace, "wmtp") <= 2;
+  const ours = name !== undefined && Object.hasOwn(SECTIONS, name) && distance(namespace, "wmtp") <= 2;
   return ours ? [{ path: key, message: `unknown namespace; did you mean "${PREFIX}${name}"?` }] : [];
 }
 

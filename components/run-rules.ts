@@ -87,7 +87,7 @@ function checkTraining(
     .check(pipeline, { ...sections.overrides, ...settings?.overrides }, `${path}.overrides`)
     .map((problem) => {
       const key = problem.path.slice(`${path}.overrides.`.length);
-      return settings?.overrides[key] === undefined && sections.overrides[key] !== undefined
+      return !Object.hasOwn(settings?.overrides ?? {}, key) && Object.hasOwn(sections.overrides, key)
         ? { ...problem, path: `wmtp:overrides.${key}` }
         : problem;
     });

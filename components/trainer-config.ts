@@ -45,7 +45,8 @@ export class TrainerConfigs {
     const problems: Problem[] = [];
     const known = leafPaths(this.defaults[pipeline]);
     for (const key of Object.keys(overrides)) {
-      const owner = STACK_KEYS[key] ?? (key === "pipeline" || key.startsWith(`${PLACES}.`) ? "the stack" : undefined);
+      const ofStack = key === "pipeline" || key.startsWith(`${PLACES}.`);
+      const owner = Object.hasOwn(STACK_KEYS, key) ? STACK_KEYS[key] : ofStack ? "the stack" : undefined;
       if (owner !== undefined)
         problems.push({ path: `${path}.${key}`, message: `is set by ${owner}, not by an override` });
       else if (!known.includes(key))
