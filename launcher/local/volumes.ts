@@ -1,4 +1,5 @@
 /** Volumes of the local target: directories, and a record of their tags beside each. */
+import { randomUUID } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -65,7 +66,7 @@ export class LocalVolumes {
       for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
         const target = join(root, file.path);
         await mkdir(dirname(target), { recursive: true });
-        const draft = join(dirname(target), `.draft-${process.pid}-${file.sha256.slice(0, 12)}`);
+        const draft = join(dirname(target), `.draft-${randomUUID()}`);
         await copyFile(join(source, file.path), draft, constants.COPYFILE_FICLONE);
         await rename(draft, target);
         progress(file.size);
