@@ -2,7 +2,7 @@ import { formatBytes, progressLine, transferLine } from "../../launcher/progress
 
 const event = (event: object) => `[wmtp] ${JSON.stringify(event)}`;
 const progress = (step: number) =>
-  event({ event: "progress", step, steps: 40, loss: 0.693147, tokens_per_second: 5234.5, eta_seconds: 8 });
+  event({ event: "progress", step, steps: 40, loss: 0.6914, tokens_per_second: 5234.5, eta_seconds: 8 });
 
 test("the latest progress counts, with what is around it passed over", () => {
   const log = [
@@ -12,7 +12,7 @@ test("the latest progress counts, with what is around it passed over", () => {
     progress(12),
     "a warning",
   ];
-  expect(progressLine("critic", log)).toBe("critic 12/40, loss 0.6931, 5.2k tokens/s, ETA 8s");
+  expect(progressLine("critic", log)).toBe("critic 12/40, loss 0.6914, 5.2k tokens/s, ETA 8s");
 });
 
 test("below a thousand tokens a second there is no k", () => {
@@ -30,7 +30,7 @@ test("after the start, before the first step", () => {
 });
 
 test("torchrun's rank prefix does not hide an event", () => {
-  expect(progressLine("critic", [`[rank0]: ${progress(3)}`])).toBe("critic 3/40, loss 0.6931, 5.2k tokens/s, ETA 8s");
+  expect(progressLine("critic", [`[rank0]: ${progress(3)}`])).toBe("critic 3/40, loss 0.6914, 5.2k tokens/s, ETA 8s");
 });
 
 test("torn lines, foreign events and plain text tell nothing", () => {
