@@ -103,9 +103,10 @@ def shard(model: nn.Module, world: World, config: Distributed, fp32_modules: tup
     exact = MixedPrecisionPolicy(param_dtype=torch.float32, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for module in fp32_modules:
         fully_shard(module, mesh=mesh, mp_policy=exact, reshard_after_forward=False)
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, Block):
-            module.recompute = config.activation_checkpointing
+            # a head's backward follows its forward at once: it holds one block's activations either way
+            module.recompute = config.activation_checkpointing and not name.startswith("heads.")
             if config.auto_wrap:
                 fully_shard(module, mesh=mesh, mp_policy=policy)
     unembed = getattr(model, "unembed", None)
