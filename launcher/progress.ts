@@ -1,13 +1,6 @@
 /** What a run or a transfer is doing, as one line: how far, how fast, how long still. */
 import { formatDuration } from "../components/units.ts";
-
-/** The trainer's machine-readable lines start with this, on every target. */
-const EVENT_PREFIX = "[wmtp] ";
-
-interface Event {
-  readonly event: string;
-  readonly [key: string]: unknown;
-}
+import { parseEvent } from "./trainer-events.ts";
 
 /** The latest state told by a run's log: `critic 12/40, loss 0.6931, 5.2k tokens/s, ETA 8s`. Undefined when it has told nothing. */
 export function progressLine(pipeline: string, log: readonly string[]): string | undefined {
@@ -45,14 +38,4 @@ export function formatBytes(bytes: number): string {
 
 function formatRate(perSecond: number): string {
   return perSecond >= 1000 ? `${(perSecond / 1000).toFixed(1)}k` : perSecond.toFixed(0);
-}
-
-function parseEvent(line: string): Event | undefined {
-  const start = line.indexOf(EVENT_PREFIX);
-  if (start < 0) return undefined;
-  try {
-    return JSON.parse(line.slice(start + EVENT_PREFIX.length));
-  } catch {
-    return undefined; // a line still being written
-  }
 }

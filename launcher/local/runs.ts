@@ -159,18 +159,8 @@ export class LocalRuns {
     if (spec.criticCheckpointUri !== undefined)
       args.push("--critic-checkpoint", this.layout.checkpoint(spec.criticCheckpointUri));
     if (spec.gpus === 1) return [this.python, "-m", module, ...args];
-    // Workers start sessions of their own: only the death signal ties them to torchrun when that is killed hard.
-    const worker = ["setpriv", "--pdeathsig", "KILL", "--", this.python, "-m", module];
-    return [
-      this.python,
-      "-m",
-      "torch.distributed.run",
-      "--standalone",
-      `--nproc_per_node=${spec.gpus}`,
-      "--no-python",
-      ...worker,
-      ...args,
-    ];
+    const workers = ["--standalone", `--nproc_per_node=${spec.gpus}`, "-m", module];
+    return [this.python, "-m", "torch.distributed.run", ...workers, ...args];
   }
 
   private async awaitSupervisor(spec: RunSpec, files: RunFiles, attempt: number): Promise<RunState> {

@@ -24,6 +24,12 @@ const HOST = "127.0.0.1";
 /** Ports of our own choice: outside the ephemeral range, and away from MLflow's 5000, which macOS and others use. */
 const FIRST_PORT = 15_000;
 const PORTS = 1_000;
+/** No telemetry; and no job runners (ten processes, 2 GB), which serve features that no run here uses. */
+const SERVER_ENVIRONMENT = {
+  MLFLOW_DISABLE_TELEMETRY: "true",
+  DO_NOT_TRACK: "true",
+  MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
+};
 const START_MS = 120_000;
 const STOP_MS = 10_000;
 const PROBE_MS = 2_000;
@@ -83,7 +89,7 @@ export class LocalTracker {
       [this.mlflow, "server", "--host", HOST, "--port", port, "--workers", "1", "--serve-artifacts", ...store],
       {
         logFile: join(directory, "server.log"),
-        env: cleanEnvironment({ MLFLOW_DISABLE_TELEMETRY: "true", DO_NOT_TRACK: "true" }),
+        env: cleanEnvironment(SERVER_ENVIRONMENT),
         cwd: directory,
       },
     );
