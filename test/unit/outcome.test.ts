@@ -74,3 +74,40 @@ test("a known cause that is the infrastructure's is resumed", () => {
     reason: "NCCL time-out (exit code 1); a rank hung or died: look for its first error above",
   });
 });
+
+describe("the trainer's own last words", () => {
+  const said = (event: object) => `[wmtp] ${JSON.stringify({ event: "exit", ...event })}`;
+
+  test("are the reason, with their remedy, where no cause is known", () => {
+    const log = [said({ code: 2, message: "no such file: x.jsonl", remedy: "prepare the data" }), ...torchrun(1)];
+    expect(outcomeOf(ending({}), log)).toEqual({
+      status: "failed",
+      retryable: false,
+      reason: "no such file: x.jsonl; prepare the data",
+    });
+    expect(outcomeOf(ending({}), [said({ code: 1, message: "KeyError" })]).reason).toBe("KeyError");
+    expect(outcomeOf(ending({}), [said({ code: 2 })]).reason).toBe("exit code 2");
+  });
+
+  test.each([75, 76])("exit %d of theirs is preemption although torchrun says 1", (code) => {
+    expect(outcomeOf(ending({}), [said({ code }), ...torchrun(1)])).toEqual(PREEMPTED);
+  });
+
+  test("do not outweigh a worker that was killed before", () => {
+    const log = [said({ code: 1, message: "connection closed by peer" }), ...torchrun(-9)];
+    expect(outcomeOf(ending({}), log)).toEqual(PREEMPTED);
+  });
+
+  test("do not make a worker's crash a preemption", () => {
+    expect(outcomeOf(ending({}), torchrun(-11))).toEqual({
+      status: "failed",
+      retryable: false,
+      reason: "exit code -11",
+    });
+  });
+
+  test("count by the last of them", () => {
+    const log = [said({ code: 1, message: "first" }), said({ code: 1, message: "last" })];
+    expect(outcomeOf(ending({}), log).reason).toBe("last");
+  });
+});
