@@ -93,7 +93,7 @@ export class LocalRuns {
       submittedAt: new Date().toISOString(),
     };
     writeJson(files.launch, launch);
-    appendFileSync(files.log, `${ATTEMPT_MARK}${attempt}, ${launch.submittedAt}\n`);
+    appendFileSync(files.log, `${ATTEMPT_MARK}${attempt}, ${launch.submittedAt}\n`, { mode: 0o600 });
     spawnDetached([process.execPath, "--disable-warning=ExperimentalWarning", SUPERVISOR, files.directory], {
       logFile: files.log,
       env: cleanEnvironment({}),
