@@ -15,15 +15,20 @@ help: ## list the commands
 	@printf 'make TARGET [STACK=%s]\n\n' '$(STACK)'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
 
+# A misspelled STACK would otherwise be created, empty, before anything is said.
+.PHONY: stack-file
+stack-file:
+	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo "error: there is no Pulumi.$(STACK).yaml; stacks: $$(ls Pulumi.*.yaml | cut -d. -f2 | tr '\n' ' ')" >&2; exit 2; }
+
 .PHONY: up
-up: prepare ## create the stack and train what is not trained yet; ends with the results
+up: stack-file prepare ## create the stack and train what is not trained yet; ends with the results
 	@$(env) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
-	  pulumi up --yes --stack '$(STACK)'; code=$$?; \
-	  $(wmtp) outputs --stack '$(STACK)' --table || true; \
+	  started=$$(date +%s); pulumi up --yes --stack '$(STACK)'; code=$$?; \
+	  [ $$code = 0 ] && started=0; $(wmtp) outputs --stack '$(STACK)' --table --since $$started || true; \
 	  exit $$code; }
 
 .PHONY: preview
-preview: setup ## say what `make up` would do
+preview: stack-file prepare ## say what `make up` would do
 	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
 	@$(env) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
 
@@ -67,6 +72,10 @@ setup: ## install everything the project needs into its own folders
 .PHONY: prepare
 prepare: setup ## make minitest's tiny models and data (kept until their recipe changes)
 	@if [ '$(STACK)' = minitest ]; then tools/prepare; fi
+
+.PHONY: schemas
+schemas: setup ## write the JSON Schemas of the stack file and of the trainer's config anew
+	@$(env) node tools/stack-schema.ts >components/config.schema.json && python=.tools/trainer/bin/python && $$python -m weighted_mtp schema --write trainer/schema.json
 
 .PHONY: lock
 lock: setup ## write the Python locks anew from their .in files

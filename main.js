@@ -3,7 +3,20 @@ import { RunError } from "@pulumi/pulumi/errors.js";
 
 const NEEDED_NODE = 24;
 
+/** A failed run is reported by the engine, with its cause; the SDK repeats it, with a stack trace, for every output nobody awaits. */
+const REPEATED = /resource .* failed to register$/;
+
+function leaveOutRepetitions() {
+  for (const report of process.listeners("unhandledRejection")) {
+    process.removeListener("unhandledRejection", report);
+    process.on("unhandledRejection", (reason, promise) => {
+      if (!REPEATED.test(reason?.message ?? "")) report(reason, promise);
+    });
+  }
+}
+
 export default async function main() {
+  leaveOutRepetitions();
   if (Number.parseInt(process.versions.node, 10) < NEEDED_NODE) {
     throw new RunError(
       `this program needs Node >= ${NEEDED_NODE} and runs on ${process.versions.node}: ` +

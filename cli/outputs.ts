@@ -25,22 +25,26 @@ const FACTS = [
   "reason",
 ] as const;
 
-export async function outputs(stack: string, asTable: boolean): Promise<string> {
+/** @param since seconds since 1970: a table of an older state is left out, because an `up` that was refused changed nothing. */
+export async function outputs(stack: string, asTable: boolean, since = 0): Promise<string> {
   const state = await readState(stack);
+  if (state.changedAt < since * 1000) return "";
   if (asTable) return renderTable(stack, state);
   return JSON.stringify({ trackerUrl: state.trackerUrl, runs: factsByPipeline(state) }, null, 2);
 }
 
 function factsByPipeline({ runs }: StackState): Record<string, object> {
+  const place = ({ pipeline }: RunOutputs) => PIPELINE_NAMES.indexOf(pipeline as PipelineName);
+  const ordered = runs.toSorted((a, b) => place(a) - place(b));
   return Object.fromEntries(
-    runs.map((run) => [run.pipeline, Object.fromEntries(FACTS.map((fact) => [fact, run[fact] ?? null]))]),
+    ordered.map((run) => [run.pipeline, Object.fromEntries(FACTS.map((fact) => [fact, run[fact] ?? null]))]),
   );
 }
 
 function renderTable(stack: string, { trackerUrl, runs }: StackState): string {
   if (runs.length === 0) return `Stack ${stack} has no runs yet: make up STACK=${stack}`;
   const table = new Table({
-    head: ["pipeline", "status", "first loss", "final loss", "steps", "batch", "took", "attempts"],
+    head: ["pipeline", "status", "first loss", "final loss", "steps", "batch", "trained", "tries"],
     style: { head: [], border: [], compact: true },
     colAligns: ["left", "left", "right", "right", "right", "right", "right", "right"],
   });

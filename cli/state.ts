@@ -19,8 +19,8 @@ export interface StackState {
   readonly trackerUrl: string | null;
   /** In the order of the state: dependencies first. */
   readonly runs: readonly RunOutputs[];
-  /** Operations that a killed engine left open. */
-  readonly pendingCreates: number;
+  /** Milliseconds since 1970 of the last change; 0 for a stack that never had one. */
+  readonly changedAt: number;
 }
 
 /** Runs `pulumi` and returns its stdout. @throws UserError with what it said on stderr. */
@@ -30,16 +30,20 @@ export async function pulumi(args: readonly string[]): Promise<string> {
   } catch (error) {
     const { code, stderr } = error as { code?: unknown; stderr?: string };
     if (code === "ENOENT") throw new UserError('pulumi is not on PATH: run make setup, then eval "$(make env)"');
-    throw new UserError((stderr ?? String(error)).trim());
+    throw new UserError((stderr ?? String(error)).trim().replace(/^error: /, ""));
   }
 }
 
 /** An error whose message is all a person needs. */
 export class UserError extends Error {}
 
-export async function exportState(
-  stack: string,
-): Promise<{ text: string; deployment: { resources?: StateResource[]; pending_operations?: { type: string }[] } }> {
+interface Deployment {
+  readonly manifest?: { readonly time: string };
+  readonly resources?: readonly StateResource[];
+  readonly pending_operations?: readonly { readonly type: string }[];
+}
+
+export async function exportState(stack: string): Promise<{ text: string; deployment: Deployment }> {
   const text = await pulumi(["stack", "export", "--stack", stack]);
   return { text, deployment: JSON.parse(text).deployment ?? {} };
 }
@@ -53,6 +57,6 @@ export async function readState(stack: string): Promise<StackState> {
     runs: resources
       .filter(({ type }) => type === "launcher:index:Run")
       .map(({ outputs }) => outputs as unknown as RunOutputs),
-    pendingCreates: (deployment.pending_operations ?? []).filter(({ type }) => type === "creating").length,
+    changedAt: deployment.manifest === undefined ? 0 : Date.parse(deployment.manifest.time),
   };
 }

@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 /** `wmtp`: day-2 work on a stack. Thin: it reads the state and calls the launcher's backend; `make` targets of the same names call it. */
 import { parseArgs } from "node:util";
+import { suggestion } from "../components/config-problems.ts";
 import { LocalBackend } from "../launcher/local/backend.ts";
 import { outputs } from "./outputs.ts";
 import { recover } from "./recover.ts";
 import { readState, UserError } from "./state.ts";
 
+const COMMANDS = ["outputs", "cancel", "retry", "recover"];
 const HELP = `Usage: wmtp COMMAND [--stack STACK]
 
-  outputs [--table]    what the stack trained: JSON, or a table
+  outputs [--table]    what the stack trained: JSON, or a table (--since SECONDS: only if the state changed since that Unix time)
   cancel PIPELINE      stop a run; it stays stopped until retry
   retry PIPELINE       let a run that was cancelled start again at the next pulumi up
   recover              clear what a killed pulumi left behind: its lock, creates it never finished
@@ -28,6 +30,7 @@ async function main(): Promise<string> {
     options: {
       stack: { type: "string", default: "minitest" },
       table: { type: "boolean", default: false },
+      since: { type: "string", default: "0" },
       help: { type: "boolean", default: false },
     },
   });
@@ -35,18 +38,21 @@ async function main(): Promise<string> {
   if (values.help || command === undefined) return HELP;
   switch (command) {
     case "outputs":
-      return outputs(values.stack, values.table);
+      return outputs(values.stack, values.table, Number(values.since));
     case "recover":
       return (await recover(values.stack)).join("\n");
     case "cancel":
       return cancel(values.stack, pipeline);
     case "retry": {
       const name = await runOf(values.stack, pipeline);
+      const state = await new LocalBackend().findRun(values.stack, name);
+      if (state?.status === "completed" || state?.status === "running")
+        return `${name} is ${state.status}: nothing to retry`;
       await new LocalBackend().clearCancellation(values.stack, name);
       return `${name} may start again: pulumi up --stack ${values.stack}`;
     }
     default:
-      throw new UserError(`unknown command "${command}"; see wmtp --help`);
+      throw new UserError(`unknown command "${command}"; ${suggestion(command, COMMANDS)}; see wmtp --help`);
   }
 }
 

@@ -11,13 +11,16 @@ export interface Problem {
 /** Farther than this many edits a suggestion would mislead. */
 const MAX_EDITS = 6;
 
+/** More names than these are no help in a line. */
+const MAX_LISTED = 20;
+
 /** `did you mean "gpus"?`, or the list of what there is when nothing is near. */
 export function suggestion(wrong: string, known: readonly string[]): string {
   const nearest = known.length > 0 ? closest(wrong, known as string[]) : undefined;
-  if (nearest !== undefined && distance(wrong, nearest) <= Math.min(MAX_EDITS, Math.ceil(nearest.length / 2))) {
+  if (nearest !== undefined && distance(wrong, nearest) <= Math.min(MAX_EDITS, Math.floor(nearest.length / 2))) {
     return `did you mean "${nearest}"?`;
   }
-  return known.length <= 12 ? `known: ${known.join(", ")}` : "see trainer/schema.json for all keys";
+  return known.length <= MAX_LISTED ? `known: ${known.join(", ")}` : "see trainer/schema.json for all keys";
 }
 
 /** Every problem zod found in a section, one sentence each. */
@@ -37,59 +40,48 @@ export function formatProblems(stack: string, problems: readonly Problem[]): str
   return `Pulumi.${stack}.yaml has ${count}; nothing was created or changed:\n${lines.join("\n")}`;
 }
 
+/** Types by the words of people who write YAML. */
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  int: "a whole number",
+  number: "a number",
+  string: "text (quote it)",
+  boolean: "true or false",
+  array: "a list, in [ ]",
+  object: "a mapping of keys",
+  record: "a mapping of keys",
+};
+
 function describeIssue(section: string, schema: z.ZodType, value: unknown, issue: z.core.$ZodIssue): Problem[] {
   const path = [section, ...issue.path.map(String)].join(".");
+  if (issue.code === "unrecognized_keys") {
+    const known = keysAt(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }), issue.path);
+    return issue.keys.map((key) => ({ path: `${path}.${key}`, message: `unknown key; ${suggestion(key, known)}` }));
+  }
   const found = show(at(value, issue.path));
+  return [{ path, message: sentence(issue, found) }];
+}
+
+function sentence(issue: z.core.$ZodIssue, found: string): string {
   switch (issue.code) {
-    case "unrecognized_keys":
-      return issue.keys.map((key) => ({
-        path: `${path}.${key}`,
-        message: `unknown key; ${suggestion(key, keysAt(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }), issue.path))}`,
-      }));
     case "invalid_value":
-      return [{ path, message: `${found} is not one of ${issue.values.map(String).join(", ")}` }];
+      return `${found} is not one of ${issue.values.map(String).join(", ")}`;
     case "invalid_union": {
       const literals = issue.errors.flat().flatMap((inner) => (inner.code === "invalid_value" ? inner.values : []));
-      const allowed =
-        literals.length > 0 && issue.message.startsWith("Invalid")
-          ? `is not one of ${literals.join(", ")}`
-          : issue.message;
-      return [{ path, message: `${found} ${allowed.startsWith("is") ? allowed : `is not allowed: ${allowed}`}` }];
+      const unexplained = issue.message.startsWith("Invalid");
+      return `${found} ${unexplained ? `is not one of ${literals.join(", ")}` : issue.message}`;
     }
-    case "invalid_type":
-      return [
-        {
-          path,
-          message:
-            found === "nothing"
-              ? `is missing; expected ${issue.expected}`
-              : `${found} is not of type ${issue.expected}`,
-        },
-      ];
+    case "invalid_type": {
+      const expected = TYPE_NAMES[issue.expected] ?? issue.expected;
+      return found === "nothing" ? `is missing; expected ${expected}` : `${found} is not ${expected}`;
+    }
     case "too_small":
-      return [
-        {
-          path,
-          message: `${found} is too small; at least ${issue.minimum}${issue.origin === "string" ? " characters" : ""}`,
-        },
-      ];
+      if (!issue.inclusive) return `${found} is too small; more than ${issue.minimum}`;
+      return `${found} is too small; at least ${issue.minimum}${issue.origin === "string" ? " characters" : ""}`;
     case "too_big":
-      return [
-        {
-          path,
-          message: `${found} is too large; at most ${issue.maximum}${issue.origin === "string" ? " characters" : ""}`,
-        },
-      ];
+      return `${found} is too large; at most ${issue.maximum}${issue.origin === "string" ? " characters" : ""}`;
     default:
-      return [
-        {
-          path,
-          message:
-            issue.message.startsWith("is") || issue.message.startsWith("may")
-              ? `${found} ${issue.message}`
-              : issue.message,
-        },
-      ];
+      // Our own messages go on from the value ("is not a duration: ..."); zod's stand for themselves.
+      return /^(is|may|must) /.test(issue.message) ? `${found} ${issue.message}` : issue.message;
   }
 }
 

@@ -7,16 +7,18 @@ import { GPU_COUNTS, PIPELINE_NAMES } from "./pipelines.ts";
 import { DURATION_FORM, parseDuration } from "./units.ts";
 
 const duration = z
-  .string()
+  .string({ error: `is not a duration: write ${DURATION_FORM}` })
   .refine((text) => parseDuration(text) !== undefined, { error: `is not a duration: write ${DURATION_FORM}` })
   .meta({ pattern: "^\\d+(\\.\\d+)?(s|m|h|d)$" });
 const name = z.string().min(1);
 /** Names of directories and of things in the cloud: no separators, so that no key can climb out of its prefix. */
-const slug = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, { error: 'may hold only letters, digits, ".", "_" and "-"' });
+const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, {
+  error: 'may hold only letters, digits, ".", "_" and "-", and starts with a letter or digit',
+});
 const date = z.iso.date({ error: "is not a date such as 2026-12-31" });
-const scalar = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))]);
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))], {
+  error: "is not a value; write the whole key with dots, for example training.batch_size: 8",
+});
 
 /** `{ "training.batch_size": 8 }`: keys of the trainer's config, checked against its exported schema. */
 const overrides = z
@@ -69,7 +71,7 @@ const tracking = z
   .strictObject({
     experiment: z
       .string()
-      .regex(/^[^/\s][^\s]*[^/\s]$/, { error: 'is not a path such as "weighted-mtp/production"' })
+      .regex(/^[^/\s]+(\/[^/\s]+)*$/, { error: 'is not a path such as "weighted-mtp/production"' })
       .optional()
       .describe("MLflow experiment path; weighted-mtp/<stack> by default"),
     allowedCidrs: z.array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" })).default([]),
@@ -135,7 +137,11 @@ const run = {
   effectiveBatch: z.int().min(1).optional().describe("sequences per optimizer step; sets the accumulation steps"),
   overrides,
   after: z.array(z.enum(PIPELINE_NAMES)).default([]).describe("starts after these, without reading anything of them"),
-  rerun: z.union([z.string(), z.number()]).transform(String).optional().describe("any new token trains again"),
+  rerun: z
+    .union([z.string(), z.number()], { error: 'is not a token such as 2 or "again"' })
+    .transform(String)
+    .optional()
+    .describe("any new token trains again"),
 };
 const rewards = z.enum(["tests", "model"]).default("tests");
 /** `critic:` with nothing after it is a pipeline with all defaults. */

@@ -4,6 +4,7 @@
  */
 import * as pulumi from "@pulumi/pulumi";
 import { distance } from "fastest-levenshtein";
+import type { z } from "zod";
 import { describeIssues, formatProblems, type Problem, suggestion } from "./config-problems.ts";
 import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type Section, type Sections } from "./config-schema.ts";
 import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
@@ -52,6 +53,7 @@ export interface StackConfig {
 }
 
 const PREFIX = "wmtp:";
+const KNOWN_KEYS: readonly string[] = [...Object.keys(SECTIONS), ...SECRET_KEYS];
 
 /**
  * Reads the configuration of the current stack.
@@ -89,7 +91,7 @@ export function parseSections(
     } else if (!Object.hasOwn(SECTIONS, section)) {
       problems.push({
         path: key,
-        message: `unknown key; ${suggestion(section, [...Object.keys(SECTIONS), ...SECRET_KEYS])}`,
+        message: `unknown key; ${suggestion(section, KNOWN_KEYS)}`,
       });
     } else if (secret) {
       problems.push({
@@ -105,7 +107,12 @@ export function parseSections(
     const value = values.get(name);
     const result = schema.safeParse(value);
     if (result.success) sections[name] = result.data;
-    else problems.push(...describeIssues(PREFIX + name, schema, value, result.error.issues));
+    else {
+      problems.push(...describeIssues(PREFIX + name, schema, value, result.error.issues));
+      // What is left without the mistakes goes on to the rules between keys, so that these are reported as well.
+      const rest = schema.safeParse(without(value, result.error.issues));
+      if (rest.success) sections[name] = rest.data;
+    }
   }
   return { sections: sections as Sections, problems };
 }
@@ -182,7 +189,7 @@ function inOrder({ pipelines }: Required<Sections>): PipelineName[] {
 /** `wtmp:launcher` would be silently ignored; other providers' namespaces (`aws:region`) are none of our business. */
 function misspelledNamespace(key: string): Problem[] {
   const [namespace, name] = key.split(":") as [string, string | undefined];
-  const ours = name !== undefined && Object.hasOwn(SECTIONS, name) && distance(namespace, "wmtp") <= 2;
+  const ours = name !== undefined && KNOWN_KEYS.includes(name) && distance(namespace, "wmtp") <= 2;
   return ours ? [{ path: key, message: `unknown namespace; did you mean "${PREFIX}${name}"?` }] : [];
 }
 
@@ -191,8 +198,29 @@ function secretKeys(): ReadonlySet<string> {
   return new Set<string>(JSON.parse(process.env.PULUMI_CONFIG_SECRET_KEYS ?? "[]"));
 }
 
+/** `value` without the keys that `issues` are about. */
+function without(value: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const rest = structuredClone(value);
+  for (const issue of issues) {
+    const paths = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+    for (const path of paths) {
+      const list = path.findIndex((key) => typeof key === "number"); // a list with one wrong entry goes as a whole
+      const keys = path.slice(0, list < 0 ? undefined : list);
+      const leaf = keys.pop();
+      const parent = keys.reduce<unknown>(
+        (node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key],
+        rest,
+      );
+      if (leaf !== undefined && parent !== null && typeof parent === "object")
+        delete (parent as Record<PropertyKey, unknown>)[leaf];
+    }
+  }
+  return rest;
+}
+
 /** Structured config arrives as JSON text; a plain word stays one, so that the schema can say what it expected instead. */
 function parseJson(text: string): unknown {
+  if (text === "") return undefined; // a key with nothing after it: all defaults
   try {
     return JSON.parse(text);
   } catch {

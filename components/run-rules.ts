@@ -18,6 +18,10 @@ export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[
       message: "is missing; target vessl needs the organization that pays for the GPUs",
     });
   }
+  if (sections.base !== undefined) {
+    problems.push({ path: "wmtp:base", message: "experiments on a base stack are not part of this version yet" });
+  }
+  if (sections.volumes !== undefined) problems.push(...checkVolumes(sections.volumes));
   if (pipelines === undefined || overrides === undefined) return problems;
   const enabled = PIPELINE_NAMES.filter((pipeline) => pipelines[pipeline] !== undefined);
   if (enabled.length === 0) {
@@ -73,6 +77,16 @@ function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, bas
     });
   }
   return problems;
+}
+
+/** Two kinds in one volume would overwrite each other's directories. */
+function checkVolumes({ names }: Section<"volumes">): Problem[] {
+  return Object.entries(names).flatMap(([kind, name], index, all) => {
+    const twin = all.slice(0, index).find(([, other]) => other === name);
+    return twin === undefined
+      ? []
+      : [{ path: `wmtp:volumes.names.${kind}`, message: `"${name}" is the ${twin[0]} volume's name already` }];
+  });
 }
 
 function checkTraining(

@@ -103,14 +103,16 @@ function describeErrors(
   for (const error of errors) {
     if (error.keyword === "anyOf" || error.keyword === "oneOf") continue;
     const key = error.instancePath.slice(1).replaceAll("/", ".");
-    const allowed =
-      error.keyword === "enum"
-        ? `must be one of ${(error.params.allowedValues as unknown[]).join(", ")}`
-        : (error.message ?? "is invalid");
-    reasons.set(key, (reasons.get(key) ?? new Set()).add(allowed));
+    reasons.set(key, (reasons.get(key) ?? new Set()).add(allowedBy(error)));
   }
   return [...reasons].map(([key, allowed]) => {
     const said = overrides[key] === undefined ? "" : `${JSON.stringify(overrides[key])} `;
     return { path: `${path}.${key}`, message: `${said}${[...allowed].join(" or ")}` };
   });
+}
+
+function allowedBy({ keyword, params, message }: ErrorObject): string {
+  if (keyword === "const") return `must be ${JSON.stringify(params.allowedValue)}`;
+  if (keyword === "enum") return `must be one of ${(params.allowedValues as unknown[]).join(", ")}`;
+  return message ?? "is invalid";
 }

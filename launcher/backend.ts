@@ -100,6 +100,6 @@ export interface Backend {
   /** Forgets that a person stopped the run, so that the next `up` takes it up again. */
   clearCancellation(stack: string, name: string): Promise<void>;
   readCompletion(checkpointUri: string): Promise<Completion | undefined>;
-  /** Whether the best checkpoint of a completed run is there. */
-  hasCheckpoint(checkpointUri: string): Promise<boolean>;
+  /** Whether there is a checkpoint directory at `uri`, for example `<checkpointUri>/checkpoint_best`. */
+  hasCheckpoint(uri: string): Promise<boolean>;
 }

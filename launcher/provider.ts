@@ -51,7 +51,7 @@ export class LauncherProvider implements Provider {
     }
     const previous =
       olds !== null && typeof olds === "object" && Object.keys(olds).length > 0 ? unwrap(olds) : undefined;
-    return this.handler(urn).check(unwrap(news), previous);
+    return this.handler(urn).check(unwrap(news), previous, { urn, log: this.log });
   }
 
   async diff(id: string, urn: string, olds: unknown, news: unknown): Promise<DiffResult> {

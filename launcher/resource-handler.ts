@@ -13,10 +13,14 @@ export interface DiffAnswer {
   readonly deleteBeforeReplace?: boolean;
 }
 
-/** How a call reports and how it is stopped from outside. */
-export interface CallContext {
+/** How a call reports. */
+export interface ReportContext {
   readonly urn: string;
   readonly log: ResourceLog;
+}
+
+/** How a call that takes long reports, and how it is stopped from outside. */
+export interface CallContext extends ReportContext {
   /** Rejects, with the reason, when the engine cancels or is gone. */
   readonly stopped: Promise<never>;
 }
@@ -24,8 +28,12 @@ export interface CallContext {
 /** `Outputs` repeats every input: the engine shows a later `diff` the old outputs only. */
 export interface ResourceHandler<Inputs, Outputs extends Inputs> {
   /** Fills in what follows from the inputs, so that dependents see it in a preview. `previous` are the old inputs, if any. */
-  check(inputs: Inputs, previous: Inputs | undefined): Promise<{ inputs: Inputs; failures: CheckFailure[] }>;
-  diff(id: string, before: Outputs, inputs: Inputs, context: Omit<CallContext, "stopped">): Promise<DiffAnswer>;
+  check(
+    inputs: Inputs,
+    previous: Inputs | undefined,
+    context: ReportContext,
+  ): Promise<{ inputs: Inputs; failures: CheckFailure[] }>;
+  diff(id: string, before: Outputs, inputs: Inputs, context: ReportContext): Promise<DiffAnswer>;
   create(inputs: Inputs, context: CallContext): Promise<{ id: string; outputs: Outputs }>;
   update(id: string, before: Outputs, inputs: Inputs, context: CallContext): Promise<Outputs>;
   /** The resource as it is now; undefined when it is gone. */

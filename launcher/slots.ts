@@ -12,34 +12,34 @@ export class Slots {
   private readonly queue: string[] = [];
 
   /**
-   * Waits for a slot, first come first served.
-   * @param active names of the runs that are active now, whoever started them.
+   * Waits for a slot, first come first served. A stack has one run of a pipeline at a time, so pipelines name them.
+   * @param active pipelines of the runs that are active now, whoever started them.
    * @param waiting is told, at every look, who is ahead.
    * @returns releases the slot.
    */
   async acquire(
-    name: string,
+    pipeline: string,
     limit: number,
     active: () => Promise<readonly string[]>,
     stopped: Promise<never>,
     waiting: (ahead: readonly string[]) => void,
   ): Promise<() => void> {
-    this.queue.push(name);
+    this.queue.push(pipeline);
     try {
       for (;;) {
         const running = await active();
         // No await from here to `add`: two callers must not both find the last slot free.
         const others = new Set([...this.admitted, ...running]);
-        const attached = others.delete(name); // it runs already: nothing to wait for
-        if (attached || (this.queue[0] === name && others.size < limit)) {
-          this.admitted.add(name);
-          return () => this.admitted.delete(name);
+        const attached = others.delete(pipeline); // it runs already: nothing to wait for
+        if (attached || (this.queue[0] === pipeline && others.size < limit)) {
+          this.admitted.add(pipeline);
+          return () => this.admitted.delete(pipeline);
         }
-        waiting([...others, ...this.queue.slice(0, this.queue.indexOf(name))]);
+        waiting([...others, ...this.queue.slice(0, this.queue.indexOf(pipeline))]);
         await Promise.race([sleep(POLL_MS), stopped]);
       }
     } finally {
-      this.queue.splice(this.queue.indexOf(name), 1);
+      this.queue.splice(this.queue.indexOf(pipeline), 1);
     }
   }
 }

@@ -26,3 +26,9 @@ export function latestEvent(name: string, log: readonly string[]): TrainerEvent 
   }
   return undefined;
 }
+
+/** The log up to the trainer's own end: what torchrun adds to it is a page of traceback of its own. */
+export function lastWords(log: readonly string[]): readonly string[] {
+  const end = log.findLastIndex((line) => parseEvent(line)?.event === "exit");
+  return end < 0 ? log : log.slice(0, end);
+}

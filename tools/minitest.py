@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+UP_TO_DATE = ", up to date"
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = REPOSITORY / "trainer" / "src"
 sys.path.insert(0, str(SOURCE))
@@ -49,7 +50,7 @@ def make_data(root: Path, stamp: Path, allow_unsandboxed: bool) -> str:
     options = cli.parser().parse_args([*argv, "--allow-unsandboxed"] if allow_unsandboxed else argv)
     made = cli.prepare(options, lambda line: print(f"  {line}", file=sys.stderr, flush=True), stamp)
     return f"{made['correct']} correct and {made['incorrect']} incorrect solutions" + (
-        ", up to date" if made["cached"] else ""
+        UP_TO_DATE if made["cached"] else ""
     )
 
 
@@ -61,7 +62,7 @@ def make_model(name: str, root: Path, stamp: Path, make: Callable[[], tuple], **
     wanted = cache.inputs(packages, code, tokenizer=cache.sha256(tokenizer), **values)
     summary = cache.fresh(stamp, wanted, root)
     if summary:
-        return f"{summary['remark']}, up to date"
+        return f"{summary['remark']}{UP_TO_DATE}"
     from safetensors.torch import save
 
     stamp.unlink(missing_ok=True)
@@ -187,7 +188,8 @@ def prepare(root: Path, allow_unsandboxed: bool = False) -> None:
     for name, step in steps.items():
         started = time.monotonic()
         remark = step()
-        print(f"{name}: {remark} ({time.monotonic() - started:.1f} s)", flush=True)
+        if not remark.endswith(UP_TO_DATE):  # what was there already is no news
+            print(f"{name}: {remark} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
 def main() -> int:

@@ -85,6 +85,6 @@ export class LocalBackend implements Backend {
   }
 
   async hasCheckpoint(uri: string): Promise<boolean> {
-    return existsSync(join(this.layout.checkpoint(uri), "checkpoint_best"));
+    return existsSync(this.layout.checkpoint(uri));
   }
 }

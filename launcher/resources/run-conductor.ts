@@ -6,6 +6,7 @@ import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
 import { progressLine } from "../progress.ts";
 import type { CallContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
+import { lastWords } from "../trainer-events.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
 import { refOf } from "./volume.ts";
 
@@ -13,8 +14,8 @@ import { refOf } from "./volume.ts";
 const POLL_MS = 500;
 /** Lines of the log in an error. */
 const ERROR_LOG_LINES = 30;
-/** Lines searched for the latest progress. */
-const PROGRESS_LOG_LINES = 100;
+/** Lines searched for the latest progress, and for the trainer's last words. */
+const SEARCHED_LOG_LINES = 200;
 
 export class RunConductor {
   private readonly backend: Backend;
@@ -39,9 +40,9 @@ export class RunConductor {
       await this.requireNeeded(inputs);
       await this.supersede(inputs, context);
       const release = await this.slots.acquire(
-        name,
+        inputs.pipeline,
         inputs.maxParallel,
-        async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.name),
+        async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.pipeline),
         stopped,
         (others) =>
           context.log.status(
@@ -100,7 +101,7 @@ export class RunConductor {
     let state = first;
     while (state.status === "running") {
       const line =
-        progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, PROGRESS_LOG_LINES)) ??
+        progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, SEARCHED_LOG_LINES)) ??
         `${inputs.pipeline}: starting`;
       log.status(urn, line);
       await Promise.race([sleep(POLL_MS), stopped]);
@@ -118,7 +119,7 @@ export class RunConductor {
   private async completed(inputs: RunInputs): Promise<RunOutputs | undefined> {
     const completion = await this.backend.readCompletion(inputs.checkpointUri as string);
     if (completion === undefined || completion.fingerprint !== inputs.fingerprint) return undefined;
-    if (!(await this.backend.hasCheckpoint(inputs.checkpointUri as string))) return undefined;
+    if (!(await this.backend.hasCheckpoint(bestOf(inputs.checkpointUri as string)))) return undefined;
     return {
       ...inputs,
       ...completedFacts(completion, inputs, await this.backend.findRun(inputs.stack, inputs.name as string)),
@@ -129,7 +130,8 @@ export class RunConductor {
   private async requireNeeded({ pipeline, needs }: RunInputs): Promise<void> {
     for (const [needed, { checkpointUri, fingerprint }] of Object.entries(needs)) {
       const completion = await this.backend.readCompletion(checkpointUri);
-      if (completion?.fingerprint === fingerprint && (await this.backend.hasCheckpoint(checkpointUri))) continue;
+      if (completion?.fingerprint === fingerprint && (await this.backend.hasCheckpoint(bestOf(checkpointUri))))
+        continue;
       throw new Error(
         `${pipeline} needs the checkpoint of ${needed}, which is not at ${checkpointUri}: run pulumi refresh, then pulumi up, to train ${needed} again`,
       );
@@ -153,7 +155,7 @@ export class RunConductor {
 
   private async explain({ stack, pipeline }: RunInputs, state: RunState): Promise<string> {
     if (state.cancelled) return `${state.name} was cancelled by hand: run wmtp retry ${pipeline}, then pulumi up`;
-    const log = await this.backend.logTail(stack, state.name, ERROR_LOG_LINES);
+    const log = lastWords(await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES)).slice(-ERROR_LOG_LINES);
     const attempt = state.attempts > 1 ? ` after ${state.attempts} attempts` : "";
     return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
   }
@@ -198,9 +200,13 @@ function specOf(inputs: RunInputs): RunSpec {
 }
 
 function criticOf({ needs, criticCheckpoint }: RunInputs): { criticCheckpointUri?: string } {
-  const uri =
-    criticCheckpoint ?? (needs.critic === undefined ? undefined : `${needs.critic.checkpointUri}/checkpoint_best`);
+  const uri = criticCheckpoint ?? (needs.critic === undefined ? undefined : bestOf(needs.critic.checkpointUri));
   return uri === undefined ? {} : { criticCheckpointUri: uri };
+}
+
+/** The checkpoint others read of a run. */
+function bestOf(checkpointUri: string): string {
+  return `${checkpointUri}/checkpoint_best`;
 }
 
 function waitRunsOut(seconds: number | null, signal: AbortSignal): Promise<never> {

@@ -4,7 +4,7 @@
  */
 import type { Backend, Completion, RunState, Subtrees } from "../backend.ts";
 import { fingerprintOf, runName } from "../identity.ts";
-import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
+import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
 import type { RunConductor } from "./run-conductor.ts";
 
@@ -70,7 +70,11 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     this.conductor = conductor;
   }
 
-  async check(inputs: RunInputs): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
+  async check(
+    inputs: RunInputs,
+    previous: RunInputs | undefined,
+    { urn, log }: ReportContext,
+  ): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
     await this.backend.assertUsable();
     const identity = identityOf(inputs);
     if (hasUnknown(identity))
@@ -78,15 +82,15 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     const fingerprint = fingerprintOf(identity);
     const name = runName(inputs.stack, inputs.pipeline, fingerprint);
     const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
-    return { inputs: { ...inputs, fingerprint, name, checkpointUri }, failures: missingSubtrees(inputs) };
+    if (fingerprint !== previous?.fingerprint) {
+      const known = (await this.backend.readCompletion(checkpointUri)) !== undefined;
+      log.status(urn, `effective batch ${inputs.effectiveBatch}${known ? ", trained before: adopted" : ", trains"}`);
+    }
+    const failures = [...missingSubtrees(inputs), ...(await this.missingCritic(inputs))];
+    return { inputs: { ...inputs, fingerprint, name, checkpointUri }, failures };
   }
 
-  async diff(
-    id: string,
-    before: RunOutputs,
-    inputs: RunInputs,
-    { urn, log }: Pick<CallContext, "urn" | "log">,
-  ): Promise<DiffAnswer> {
+  async diff(id: string, before: RunOutputs, inputs: RunInputs, { urn, log }: ReportContext): Promise<DiffAnswer> {
     if (before.fingerprint !== inputs.fingerprint) {
       // Two runs of one pipeline would burn GPUs twice, or wait for each other in a queue of one.
       const active = (await this.backend.findRun(before.stack, id))?.status === "running";
@@ -97,6 +101,13 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
       return { changes: true };
     }
     return { changes: DESCRIPTION.some((key) => JSON.stringify(before[key]) !== JSON.stringify(inputs[key])) };
+  }
+
+  /** A critic named in the stack file, unlike one of this stack, must be there already. */
+  private async missingCritic({ criticCheckpoint }: RunInputs): Promise<CheckFailure[]> {
+    if (criticCheckpoint === undefined || (await this.backend.hasCheckpoint(criticCheckpoint))) return [];
+    const reason = `criticCheckpoint ${criticCheckpoint} is not there: name the directory of a trained critic's checkpoint_best`;
+    return [{ property: "", reason }];
   }
 
   async create(inputs: RunInputs, context: CallContext): Promise<{ id: string; outputs: RunOutputs }> {
@@ -129,14 +140,14 @@ function identityOf(inputs: RunInputs) {
   return { pipeline, trainerConfig, models, datasets, gpus, needs, criticCheckpoint, resultsVersion, rerun };
 }
 
-/** A model or data set named in the stack file that its volume does not hold. */
+/** A model or data set named in the stack file that its volume does not hold. The engine puts a named property's whole value first. */
 function missingSubtrees({ models, datasets }: RunInputs): CheckFailure[] {
   const missing = (property: "models" | "datasets", subtrees: Subtrees) =>
     Object.entries(subtrees)
       .filter(([, hash]) => hash === "")
       .map(([name]) => ({
-        property,
-        reason: `${name} is not in the source of the ${property} volume: put it there, or name another in the stack file`,
+        property: "",
+        reason: `${name} is not in the source of the ${property} volume (wmtp:volumes.sources.${property}): put it there, or name another in the stack file`,
       }));
   return [...missing("models", models), ...missing("datasets", datasets)];
 }

@@ -36,6 +36,7 @@ export class TrackingServerHandler implements ResourceHandler<TrackingServerInpu
     await this.tracker.ensure(inputs.stack, inputs.url as string, (seconds) =>
       log.status(urn, `mlflow server is starting (${seconds}s, about 8s as a rule)`),
     );
+    log.status(urn, `mlflow server answers at ${inputs.url}`);
     return { id: `wmtp-${inputs.stack}-tracker`, outputs: inputs };
   }
 

@@ -50,7 +50,7 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
         inputs,
         failures: [
           {
-            property: "source",
+            property: "",
             reason: `${inputs.source} does not exist: put the files there, or name another directory in wmtp:volumes.sources`,
           },
         ],

@@ -41,7 +41,7 @@ export class VolumeHandler implements ResourceHandler<VolumeInputs, VolumeInputs
 
   async delete(id: string, before: VolumeInputs, { urn, log }: CallContext): Promise<void> {
     if (!(await this.backend.deleteVolume(refOf(before))))
-      log.info(urn, `volume ${id} holds files and was kept; a later up adopts it`);
+      log.status(urn, `volume ${id} holds files and was kept; a later up adopts it`);
   }
 }
 
