@@ -194,9 +194,7 @@ def prepare(root: Path, allow_unsandboxed: bool = False) -> None:
 
 def main() -> int:
     """Exit codes: 0 done or up to date; 2 refused, with cause and remedy on standard error."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output",
         type=Path,

@@ -32,7 +32,6 @@ export class RunConductor {
   async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
     const adopted = await this.completed(inputs);
     if (adopted !== undefined) return adopted;
-    const name = inputs.name as string;
     const patience = new AbortController();
     const stopped = Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]);
     stopped.catch(() => undefined); // raced below, perhaps after everything is over

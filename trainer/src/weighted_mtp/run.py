@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import fcntl
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from weighted_mtp.config import TrainConfig
-from weighted_mtp.errors import ConfigError, InputError, Stopped
+from weighted_mtp.errors import ConfigError, InputError, Stopped, TrackerError
 from weighted_mtp.events import Events
 from weighted_mtp.overrides import load_config
 from weighted_mtp.results_version import RESULTS_VERSION
@@ -124,6 +125,33 @@ def _train(
     started_at = start_record(output, fingerprint, rank)
     tracker = make_tracker(config, arguments, fingerprint, world_size, events) if rank == 0 else _no_tracker()
     clock.lap("config")
+    try:
+        _train_tracked(config, arguments, events, output, fingerprint, world_size, started_at, tracker, clock)
+    except BaseException as error:
+        # Whatever ends the run early ends it in the tracker too: a run that says RUNNING for ever is a lie.
+        stopped = isinstance(error, Stopped)
+        curve = output / "curve.jsonl"
+        with contextlib.suppress(TrackerError):  # the first error is the one to report
+            tracker.finish("KILLED" if stopped else "FAILED", {}, [curve] if not stopped and curve.is_file() else [])
+        raise
+    if lock:
+        lock.close()
+    clock.report()
+    return 0
+
+
+def _train_tracked(
+    config: TrainConfig,
+    arguments: argparse.Namespace,
+    events: Events,
+    output: Path,
+    fingerprint: str,
+    world_size: int,
+    started_at: str,
+    tracker: Tracker,
+    clock: Clock,
+) -> None:
+    rank = int(os.environ.get("RANK", "0"))
 
     from weighted_mtp.inputs import read_inputs
     from weighted_mtp.parallel import World
@@ -157,14 +185,7 @@ def _train(
         mlflow_experiment_id=tracker.experiment_id,
     )
     stop.in_loop()
-    try:
-        result = trainer.train(progress, logged_until)
-    except Stopped:
-        tracker.finish("KILLED", {}, [])
-        raise
-    except BaseException:
-        tracker.finish("FAILED", {}, [output / "curve.jsonl"] if rank == 0 else [])
-        raise
+    result = trainer.train(progress, logged_until)
     clock.lap("train", trainer.seconds)
     final = {"first_loss": result.first_loss, "final_loss": result.final_loss, **result.metrics}
     if rank == 0:
@@ -197,10 +218,6 @@ def _train(
         events.emit("completed", **content)
     world.barrier()
     world.close()
-    if lock:
-        lock.close()
-    clock.report()
-    return 0
 
 
 def make_scheme(config: TrainConfig, inputs: Inputs, world: World, events: Events) -> Scheme | None:

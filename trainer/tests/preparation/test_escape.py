@@ -213,9 +213,7 @@ def test_nothing_outlives_a_killed_parent():
     token = secrets.token_hex(8)
     sleep = f"[sys.executable, '-c', 'import time; time.sleep(30)', '{token}']"
     attempt = f"import os, sys; os.execv(sys.executable, {sleep})"
-    code = (
-        f"from weighted_mtp.preparation.sandbox import *; Sandbox(Limits(wall_seconds=20)).run({attempt!r})"
-    )
+    code = f"from weighted_mtp.preparation.sandbox import *; Sandbox(Limits(wall_seconds=20)).run({attempt!r})"
     env = {"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]}
     parent = subprocess.Popen([sys.executable, "-c", code], env=env)
 

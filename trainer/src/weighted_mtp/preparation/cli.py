@@ -27,9 +27,7 @@ def parser() -> argparse.ArgumentParser:
     def number(flag: str, least: int, default: int, text: str) -> None:
         p.add_argument(flag, type=_count(least), default=default, metavar="N", help=f"{text} (%(default)s)")
 
-    p.add_argument(
-        "--source", choices=["humaneval"], default="humaneval", help="of the problems (%(default)s)"
-    )
+    p.add_argument("--source", choices=["humaneval"], default="humaneval", help="of the problems (%(default)s)")
     number("--problems", 1, 10, "problems to train on")
     number("--held-out", 0, 4, "problems for validation")
     number("--mutants", 0, 6, "mutants a problem")

@@ -134,9 +134,7 @@ def build(
     """
     jobs = []
     for problem in problems:
-        for text in variants(
-            problem, seed, n_rewrites, n_mutants, lambda text, p=problem: fits(p.prompt + text)
-        ):
+        for text in variants(problem, seed, n_rewrites, n_mutants, lambda text, p=problem: fits(p.prompt + text)):
             jobs.append((problem, text))
     results = judge_all(
         sandbox,

@@ -73,13 +73,9 @@ def mutants(function: ast.FunctionDef, seed: int | str) -> list[ast.FunctionDef]
 def _protected(function: ast.FunctionDef) -> set[int]:
     """Ids of the nodes that belong to the prompt rather than to the solution, and of annotations anywhere."""
     roots: list[ast.AST] = [function.args, *function.decorator_list]
+    roots += [node.returns for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node.returns]
     roots += [
-        node.returns for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node.returns
-    ]
-    roots += [
-        node.annotation
-        for node in ast.walk(function)
-        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation
+        node.annotation for node in ast.walk(function) if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation
     ]
     if ast.get_docstring(function) is not None:
         roots.append(function.body[0])
@@ -108,9 +104,7 @@ def _edits(node: ast.AST) -> Iterator[Edit]:
     """The edits that apply at this node."""
     if isinstance(node, ast.BinOp | ast.AugAssign):
         yield from (_set(op=kind()) for kind in ARITHMETIC.get(type(node.op), []))
-    if isinstance(node, ast.BinOp) and isinstance(
-        node.op, ast.Sub | ast.Div | ast.FloorDiv | ast.Mod | ast.Pow
-    ):
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div | ast.FloorDiv | ast.Mod | ast.Pow):
         yield _swap("left", "right")
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         yield from (_set(ops=[kind()]) for kind in COMPARISON.get(type(node.ops[0]), []))
@@ -162,9 +156,7 @@ def _slice_edits(node: ast.AST) -> Iterator[Edit]:
     for field in ("lower", "upper"):
         if getattr(node, field) is not None:
             yield _set(**{field: None})
-            yield lambda target, field=field: setattr(
-                target, field, _off_by_one(getattr(target, field), ast.Add())
-            )
+            yield lambda target, field=field: setattr(target, field, _off_by_one(getattr(target, field), ast.Add()))
     if node.step is not None:
         yield _set(step=None)
 

@@ -80,9 +80,7 @@ class _Mirror(_Rewriter):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
         if len(node.ops) == 1 and type(node.ops[0]) in MIRRORED and self.picked():
-            return ast.Compare(
-                left=node.comparators[0], ops=[MIRRORED[type(node.ops[0])]()], comparators=[node.left]
-            )
+            return ast.Compare(left=node.comparators[0], ops=[MIRRORED[type(node.ops[0])]()], comparators=[node.left])
         return node
 
 
@@ -154,9 +152,7 @@ class _Commute(_Rewriter):
         if not self.picked():
             return node
         other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-        return ast.UnaryOp(
-            ast.Not(), ast.BoolOp(other, [ast.UnaryOp(ast.Not(), value) for value in node.values])
-        )
+        return ast.UnaryOp(ast.Not(), ast.BoolOp(other, [ast.UnaryOp(ast.Not(), value) for value in node.values]))
 
 
 def padding(function: ast.FunctionDef, rng: random.Random) -> ast.FunctionDef:
