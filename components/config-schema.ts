@@ -6,10 +6,13 @@ import { z } from "zod";
 import { GPU_COUNTS, PIPELINE_NAMES } from "./pipelines.ts";
 import { DURATION_FORM, parseDuration } from "./units.ts";
 
+/** For editors, which do not run our code. */
+const DURATION_PATTERN = "^\\d+(\\.\\d+)?(s|m|h|d)$";
+const WAIT_ERROR = `is neither "completion" nor ${DURATION_FORM}`;
 const duration = z
   .string({ error: `is not a duration: write ${DURATION_FORM}` })
   .refine((text) => parseDuration(text) !== undefined, { error: `is not a duration: write ${DURATION_FORM}` })
-  .meta({ pattern: "^\\d+(\\.\\d+)?(s|m|h|d)$" });
+  .meta({ pattern: DURATION_PATTERN });
 const name = z.string().min(1);
 /** Names of directories and of things in the cloud: no separators, so that no key can climb out of its prefix. */
 const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, {
@@ -34,7 +37,9 @@ const launcher = z
       .describe("where runs go: the GPU cloud, or processes of this machine"),
     maxParallel: z.int().min(1).max(64).default(1).describe("runs at a time"),
     wait: z
-      .union([z.literal("completion"), duration], { error: `is neither "completion" nor ${DURATION_FORM}` })
+      .string({ error: WAIT_ERROR })
+      .refine((text) => text === "completion" || parseDuration(text) !== undefined, { error: WAIT_ERROR })
+      .meta({ pattern: `^completion$|${DURATION_PATTERN}` })
       .optional()
       .describe('how long `pulumi up` waits for a run before it detaches; "completion" by default, 30m when CI is set'),
     retries: z

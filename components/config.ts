@@ -8,7 +8,7 @@ import type { z } from "zod";
 import { describeIssues, formatProblems, type Problem, suggestion } from "./config-problems.ts";
 import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type Section, type Sections } from "./config-schema.ts";
 import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
-import { checkRuns, runOverrides } from "./run-rules.ts";
+import { checkRuns, needsOf, runOverrides } from "./run-rules.ts";
 import { datasetsOf, type TrainerConfig, TrainerConfigs } from "./trainer-config.ts";
 import { parseDuration } from "./units.ts";
 
@@ -152,7 +152,7 @@ function resolveRun(pipeline: PipelineName, sections: Required<Sections>, traine
     pipeline,
     gpus,
     maxDurationSeconds: parseDuration(settings.maxDuration) ?? raise(pipeline),
-    needs: criticCheckpoint === undefined ? PIPELINES[pipeline].needs : [],
+    needs: needsOf(pipeline, sections.pipelines),
     after: settings.after,
     ...(criticCheckpoint === undefined ? {} : { criticCheckpoint }),
     ...(settings.rerun === undefined ? {} : { rerun: settings.rerun }),
@@ -179,7 +179,7 @@ function inOrder({ pipelines }: Required<Sections>): PipelineName[] {
   const place = (pipeline: PipelineName): void => {
     const settings = pipelines[pipeline];
     if (settings === undefined || ordered.includes(pipeline)) return;
-    for (const earlier of [...PIPELINES[pipeline].needs, ...settings.after]) place(earlier);
+    for (const earlier of [...needsOf(pipeline, pipelines), ...settings.after]) place(earlier);
     ordered.push(pipeline);
   };
   for (const pipeline of PIPELINE_NAMES) place(pipeline);

@@ -52,14 +52,17 @@ export function runOverrides(
   return merged;
 }
 
+/** Pipelines of this stack whose checkpoint `pipeline` reads; a critic named in the stack file comes from elsewhere. */
+export function needsOf(pipeline: PipelineName, pipelines: Section<"pipelines">): readonly PipelineName[] {
+  const elsewhere = pipeline === "verifiable" && pipelines.verifiable?.criticCheckpoint !== undefined;
+  return elsewhere ? [] : PIPELINES[pipeline].needs;
+}
+
 function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, base: string | undefined): Problem[] {
   const problems: Problem[] = [];
   const settings = pipelines[pipeline];
-  const elsewhere =
-    base !== undefined ||
-    (settings !== undefined && "criticCheckpoint" in settings && settings.criticCheckpoint !== undefined);
-  for (const needed of PIPELINES[pipeline].needs) {
-    if (pipelines[needed] === undefined && !elsewhere) {
+  for (const needed of needsOf(pipeline, pipelines)) {
+    if (pipelines[needed] === undefined && base === undefined) {
       const message = `needs ${needed}: enable ${PATH}.${needed}, or name a checkpoint in ${PATH}.${pipeline}.criticCheckpoint`;
       problems.push({ path: `${PATH}.${pipeline}`, message });
     }
@@ -128,7 +131,7 @@ function checkTraining(
 }
 
 function checkCycles(enabled: readonly PipelineName[], pipelines: Section<"pipelines">): Problem[] {
-  const earlier = (pipeline: PipelineName) => [...PIPELINES[pipeline].needs, ...(pipelines[pipeline]?.after ?? [])];
+  const earlier = (pipeline: PipelineName) => [...needsOf(pipeline, pipelines), ...(pipelines[pipeline]?.after ?? [])];
   const reaches = (from: PipelineName, to: PipelineName, seen = new Set<PipelineName>()): boolean =>
     earlier(from).some((next) => next === to || (!seen.has(next) && reaches(next, to, seen.add(next))));
   return enabled

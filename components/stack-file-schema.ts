@@ -8,7 +8,7 @@ const ENCRYPTED = { type: "object", properties: { secure: { type: "string" } }, 
 export function stackFileSchema(): object {
   const sections = Object.entries(SECTIONS).map(([name, schema]) => {
     const { $schema: _, ...section } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
-    return [`wmtp:${name}`, section];
+    return [`wmtp:${name}`, name === "pipelines" ? withEmptyPipelines(section) : section];
   });
   const secrets = SECRET_KEYS.map((name) => [`wmtp:${name}`, ENCRYPTED]);
   const properties = Object.fromEntries([...sections, ...secrets]);
@@ -25,4 +25,11 @@ export function stackFileSchema(): object {
       },
     },
   };
+}
+
+/** `critic:` with nothing after it is a pipeline with all defaults. */
+function withEmptyPipelines(section: object): object {
+  const { properties } = section as { properties: Record<string, object> };
+  const nullable = Object.entries(properties).map(([name, schema]) => [name, { ...schema, type: ["object", "null"] }]);
+  return { ...section, properties: Object.fromEntries(nullable) };
 }

@@ -52,10 +52,10 @@ export class TrainerConfigs {
       else if (!known.includes(key))
         problems.push({ path: `${path}.${key}`, message: `unknown trainer key; ${suggestion(key, known)}` });
     }
-    if (problems.length > 0) return problems;
-    const config = withOverrides(this.defaults[pipeline], overrides);
-    if (this.validate(config)) return [];
-    return describeErrors(this.validate.errors ?? [], overrides, path);
+    const refused = new Set(problems.map((problem) => problem.path.slice(path.length + 1)));
+    const usable = Object.fromEntries(Object.entries(overrides).filter(([key]) => !refused.has(key)));
+    if (this.validate(withOverrides(this.defaults[pipeline], usable))) return problems;
+    return [...problems, ...describeErrors(this.validate.errors ?? [], usable, path)];
   }
 
   /** Defaults of `pipeline` with `overrides` on top, without the places; check the overrides first. */
@@ -102,7 +102,8 @@ function describeErrors(
   const reasons = new Map<string, Set<string>>();
   for (const error of errors) {
     if (error.keyword === "anyOf" || error.keyword === "oneOf") continue;
-    const key = error.instancePath.slice(1).replaceAll("/", ".");
+    const place = error.instancePath.slice(1).replaceAll("/", ".");
+    const key = place.replace(/(\.\d+)+$/, ""); // of a wrong list element, the override that holds the list
     reasons.set(key, (reasons.get(key) ?? new Set()).add(allowedBy(error)));
   }
   return [...reasons].map(([key, allowed]) => {

@@ -71,6 +71,8 @@ export class LocalRuns {
   }
 
   async submit(spec: RunSpec): Promise<RunState> {
+    const active = await this.find(spec.stack, spec.name);
+    if (active?.status === "running") return active;
     const files = this.files(spec.stack, spec.name);
     mkdirSync(files.directory, { recursive: true });
     const attempt = (readJson<Launch>(files.launch)?.attempt ?? 0) + 1;

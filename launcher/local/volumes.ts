@@ -2,13 +2,15 @@
 import { randomUUID } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { VolumeRef, VolumeState } from "../backend.ts";
 import { type Manifest, manifestOf } from "../manifest.ts";
 import { type Layout, readJson, writeJson } from "./layout.ts";
 
 /** Files to be moved at a time; more do not make one disk faster. */
 const PARALLEL_COPIES = 4;
+/** Hidden, so that a half-written file is no content. */
+const DRAFT = ".draft-";
 
 export class LocalVolumes {
   private readonly layout: Layout;
@@ -58,6 +60,7 @@ export class LocalVolumes {
     progress: (bytes: number) => void,
   ): Promise<void> {
     const root = this.layout.volume(volume);
+    await removeDrafts(root);
     const before = new Map((await manifestOf(root, this.layout.hashCache)).map((file) => [file.path, file]));
     const wanted = new Map(manifest.map((file) => [file.path, file]));
     for (const path of before.keys()) if (!wanted.has(path)) await rm(join(root, path));
@@ -66,8 +69,10 @@ export class LocalVolumes {
       for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
         const target = join(root, file.path);
         await mkdir(dirname(target), { recursive: true });
-        const draft = join(dirname(target), `.draft-${randomUUID()}`);
+        const draft = join(dirname(target), `${DRAFT}${randomUUID()}`);
         await copyFile(join(source, file.path), draft, constants.COPYFILE_FICLONE);
+        // A directory that lost all its files makes room for the file that has its name now.
+        if ((await stat(target).catch(() => undefined))?.isDirectory()) await rm(target, { recursive: true });
         await rename(draft, target);
         progress(file.size);
       }
@@ -91,5 +96,12 @@ export class LocalVolumes {
         `volume ${volume.storage}/${volume.name} differs from its source after the upload (${names}): was the source changed meanwhile? run pulumi up again`,
       );
     }
+  }
+}
+
+/** What an upload that was killed left half written. */
+async function removeDrafts(root: string): Promise<void> {
+  for (const path of await readdir(root, { recursive: true })) {
+    if (basename(path).startsWith(DRAFT)) await rm(join(root, path));
   }
 }

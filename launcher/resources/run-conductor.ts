@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatDuration } from "../../components/units.ts";
 import type { Backend, RunSpec, RunState } from "../backend.ts";
+import { bestOf, findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
 import { progressLine } from "../progress.ts";
 import type { CallContext } from "../resource-handler.ts";
@@ -116,9 +117,8 @@ export class RunConductor {
 
   /** The run as it is when its completion marker and its checkpoint are both there. */
   private async completed(inputs: RunInputs): Promise<RunOutputs | undefined> {
-    const completion = await this.backend.readCompletion(inputs.checkpointUri as string);
-    if (completion === undefined || completion.fingerprint !== inputs.fingerprint) return undefined;
-    if (!(await this.backend.hasCheckpoint(bestOf(inputs.checkpointUri as string)))) return undefined;
+    const completion = await findCompletion(this.backend, inputs.checkpointUri as string, inputs.fingerprint as string);
+    if (completion === undefined) return undefined;
     return {
       ...inputs,
       ...completedFacts(completion, inputs, await this.backend.findRun(inputs.stack, inputs.name as string)),
@@ -128,9 +128,7 @@ export class RunConductor {
   /** The state may say that a needed run completed long ago; what counts is that its checkpoint is there now. */
   private async requireNeeded({ pipeline, needs }: RunInputs): Promise<void> {
     for (const [needed, { checkpointUri, fingerprint }] of Object.entries(needs)) {
-      const completion = await this.backend.readCompletion(checkpointUri);
-      if (completion?.fingerprint === fingerprint && (await this.backend.hasCheckpoint(bestOf(checkpointUri))))
-        continue;
+      if ((await findCompletion(this.backend, checkpointUri, fingerprint)) !== undefined) continue;
       throw new Error(
         `${pipeline} needs the checkpoint of ${needed}, which is not at ${checkpointUri}: run pulumi refresh, then pulumi up, to train ${needed} again`,
       );
@@ -203,15 +201,17 @@ function criticOf({ needs, criticCheckpoint }: RunInputs): { criticCheckpointUri
   return uri === undefined ? {} : { criticCheckpointUri: uri };
 }
 
-/** The checkpoint others read of a run. */
-function bestOf(checkpointUri: string): string {
-  return `${checkpointUri}/checkpoint_best`;
-}
+/** A timer of Node's fires at once when it is set for longer than this. */
+const LONGEST_TIMER_SECONDS = 2 ** 31 / 1000 - 1;
 
-function waitRunsOut(seconds: number | null, signal: AbortSignal): Promise<never> {
+async function waitRunsOut(seconds: number | null, signal: AbortSignal): Promise<never> {
   if (seconds === null) return new Promise(() => undefined);
-  return sleep(seconds * 1000, undefined, { signal }).then(
-    () => Promise.reject(new Detached(`launcher.wait (${formatDuration(seconds)}) is over`)),
-    () => new Promise<never>(() => undefined),
-  );
+  try {
+    for (let left = seconds; left > 0; left -= LONGEST_TIMER_SECONDS) {
+      await sleep(Math.min(left, LONGEST_TIMER_SECONDS) * 1000, undefined, { signal });
+    }
+  } catch {
+    return new Promise(() => undefined); // aborted: the run is over, and nobody waits any more
+  }
+  throw new Detached(`launcher.wait (${formatDuration(seconds)}) is over`);
 }

@@ -3,6 +3,7 @@
  * not; `delete` stops what still runs and removes nothing.
  */
 import type { Backend, Completion, RunState, Subtrees } from "../backend.ts";
+import { findCompletion } from "../completion.ts";
 import { fingerprintOf, runName } from "../identity.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
@@ -83,7 +84,7 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     const name = runName(inputs.stack, inputs.pipeline, fingerprint);
     const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
     if (fingerprint !== previous?.fingerprint) {
-      const known = (await this.backend.readCompletion(checkpointUri)) !== undefined;
+      const known = (await findCompletion(this.backend, checkpointUri, fingerprint)) !== undefined;
       log.status(urn, `effective batch ${inputs.effectiveBatch}${known ? ", trained before: adopted" : ", trains"}`);
     }
     const failures = [...missingSubtrees(inputs), ...(await this.missingCritic(inputs))];
@@ -120,7 +121,7 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
 
   /** The marker beside the checkpoint is the truth: without it a completed run is not one any more, and trains again. */
   async read(id: string, before: RunOutputs): Promise<RunOutputs> {
-    const completion = await this.backend.readCompletion(before.checkpointUri as string);
+    const completion = await findCompletion(this.backend, before.checkpointUri as string, before.fingerprint as string);
     if (completion !== undefined)
       return { ...before, ...completedFacts(completion, before, await this.backend.findRun(before.stack, id)) };
     const state = await this.backend.findRun(before.stack, id);

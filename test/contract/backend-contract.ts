@@ -201,8 +201,7 @@ export function describeBackend(name: string, makeBackend: () => Promise<Backend
       expect(await given.files(volume)).toEqual({ "thing/inside": "1" });
     });
 
-    // Known defect: turns red when it is mended, and then loses its `.failing`.
-    test.failing("a directory where a file is needed", async () => {
+    test("a directory where a file is needed", async () => {
       write({ "thing/inside": "1" });
       await upload();
       rmSync(join(source, "thing"), { recursive: true });

@@ -271,8 +271,7 @@ describe("local: processes", () => {
     });
   });
 
-  // Known defects: each of these turns red when it is mended, and then loses its `.failing`.
-  test.failing("a second submission of a run that is active attaches to it", async () => {
+  test("a second submission of a run that is active attaches to it", async () => {
     await backend.submit(spec);
     await started(backend, spec);
     const second = backend.submit(spec).catch(() => undefined);
@@ -285,7 +284,7 @@ describe("local: processes", () => {
       await second;
     }
   });
-  test.failing("an upload that was killed leaves no drafts in the volume", async () => {
+  test("an upload that was killed leaves no drafts in the volume", async () => {
     const volume = { storage: "disk", name: "models" };
     await backend.ensureVolume({ ...volume, tags: [] });
     const draft = join(given.layout.volume(volume), ".draft-of-a-killed-upload");

@@ -99,7 +99,7 @@ export class FakeBackend implements Backend {
       checkpoint: "checkpoint_best",
       metrics: { explained_variance: 0.5 },
     });
-    this.checkpoints.add(uri);
+    this.checkpoints.add(`${uri}/checkpoint_best`);
   }
 
   finish(name: string, end: End): void {

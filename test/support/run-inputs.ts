@@ -55,6 +55,14 @@ export class RecordedLog implements ResourceLog {
   }
 }
 
+const open = new Set<(reason: Error) => void>();
+
+/** For `afterEach`: whoever still waits when a test is over, or has failed, must not keep jest from ending. */
+export function stopAll(): void {
+  for (const stop of open) stop(new Error("the test is over"));
+  open.clear();
+}
+
 export function callContext(): { context: CallContext; log: RecordedLog; stop: (reason: Error) => void } {
   const log = new RecordedLog();
   let stop: (reason: Error) => void = () => undefined;
@@ -62,5 +70,6 @@ export function callContext(): { context: CallContext; log: RecordedLog; stop: (
     stop = reject;
   });
   stopped.catch(() => undefined);
+  open.add(stop);
   return { context: { urn: "urn", log, stopped }, log, stop };
 }

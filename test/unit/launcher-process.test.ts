@@ -11,6 +11,7 @@ import emptyProto from "google-protobuf/google/protobuf/empty_pb.js";
 import structProto from "google-protobuf/google/protobuf/struct_pb.js";
 import { LocalBackend } from "../../launcher/local/backend.ts";
 import { Layout } from "../../launcher/local/layout.ts";
+import { eventually } from "../support/eventually.ts";
 import { runInputs } from "../support/run-inputs.ts";
 
 jest.setTimeout(60_000);
@@ -78,10 +79,7 @@ function incomplete(error: ServiceError): { id: string; status: unknown; reasons
   };
 }
 
-const running = async () => {
-  while ((await backend.findRun("dev", name()))?.status !== "running")
-    await new Promise((wake) => setTimeout(wake, 30));
-};
+const running = () => eventually(async () => (await backend.findRun("dev", name()))?.status === "running", 20_000);
 
 test("a stray rejection ends a create that waits, with the run's id and facts; the run goes on", async () => {
   const client = await start(

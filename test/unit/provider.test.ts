@@ -5,6 +5,7 @@ import { RunHandler } from "../../launcher/resources/run.ts";
 import { RunConductor } from "../../launcher/resources/run-conductor.ts";
 import { Slots } from "../../launcher/slots.ts";
 import { UNKNOWN } from "../../launcher/values.ts";
+import { eventually } from "../support/eventually.ts";
 import { FakeBackend } from "../support/fake-backend.ts";
 import { RecordedLog, runInputs } from "../support/run-inputs.ts";
 
@@ -184,7 +185,7 @@ test("cancel detaches from a run that hangs: the engine gets its id and properti
     () => undefined,
     (reason: unknown) => reason,
   );
-  while (backend.submissions.length === 0) await new Promise(setImmediate);
+  await eventually(() => backend.submissions.length > 0);
   await provider.cancel();
   const error = (await work) as ResourceIncomplete;
   expect(error).toBeInstanceOf(ResourceIncomplete);

@@ -1,14 +1,24 @@
 import { Slots } from "../../launcher/slots.ts";
+import { eventually } from "../support/eventually.ts";
 
-const never = new Promise<never>(() => undefined);
+let stop: (reason: Error) => void;
+let stopped: Promise<never>;
+beforeEach(() => {
+  stopped = new Promise((_, reject) => {
+    stop = reject;
+  });
+  stopped.catch(() => undefined);
+});
+// Whoever still waits when a test is over, or has failed, must not keep jest from ending.
+afterEach(() => stop(new Error("the test is over")));
+
 const nobody = async () => [];
 
 function acquire(slots: Slots, name: string, limit = 1, active: () => Promise<string[]> = nobody) {
   const seen: string[][] = [];
-  const release = slots.acquire(name, limit, active, never, (ahead) => seen.push([...ahead]));
-  const waited = async (looks: number) => {
-    while (seen.length < looks) await new Promise((wake) => setTimeout(wake, 5));
-  };
+  const release = slots.acquire(name, limit, active, stopped, (ahead) => seen.push([...ahead]));
+  release.catch(() => undefined);
+  const waited = (looks: number) => eventually(() => seen.length >= looks);
   return { release, seen, waited };
 }
 

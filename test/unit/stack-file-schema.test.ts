@@ -58,7 +58,6 @@ test("a pipeline may be empty, and its keys are known", () => {
   expect(refused({ "wmtp:pipelines": { critic: { gpu: 1 } } })).toEqual(["/config/wmtp:pipelines/critic#gpu"]);
 });
 
-// Known defect: the editor marks what the program takes. Turns red when it is mended, and then loses its `.failing`.
-test.failing("a pipeline with nothing after its name follows it, as the program takes it", () => {
+test("a pipeline with nothing after its name follows it, as the program takes it", () => {
   expect(refused({ "wmtp:pipelines": { critic: null } })).toEqual([]);
 });
