@@ -7,6 +7,8 @@ import { latestEvent } from "./trainer-events.ts";
 const PREEMPTED = [75, 76];
 /** torchrun exits 1 whatever its workers did; its summary names the first of them that failed, a signal as a negative code. */
 const FIRST_FAILURE = /Root Cause[\s\S]*?exitcode\s*:\s*(-?\d+)/;
+/** What torchrun says when it was itself told to stop; it then exits 1. */
+const TORCHRUN_STOPPED = /SignalException: Process \d+ got signal: \d+/;
 /** Signals that a program does not send to itself - the machine, its operator or the kernel did - by name and number. */
 const OUTSIDE_SIGNALS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
 
@@ -28,7 +30,7 @@ export function outcomeOf(ending: Ending, log: readonly string[]): Verdict {
   const said = latestEvent("exit", log);
   const firstFailure = FIRST_FAILURE.exec(text)?.[1];
   const code = Number(said?.code ?? firstFailure ?? ending.exitCode);
-  if (wasStoppedFromOutside(ending.signal, Number(firstFailure), code)) {
+  if (TORCHRUN_STOPPED.test(text) || wasStoppedFromOutside(ending.signal, Number(firstFailure), code)) {
     return { status: "failed", retryable: true, reason: "preempted: it was stopped from outside" };
   }
   const known = diagnose(text);

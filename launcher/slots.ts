@@ -1,5 +1,5 @@
 /** `launcher.maxParallel`: how many runs of a stack are active at a time. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "./pause.ts";
 
 const POLL_MS = 500;
 
@@ -21,7 +21,7 @@ export class Slots {
     pipeline: string,
     limit: number,
     active: () => Promise<readonly string[]>,
-    stopped: Promise<never>,
+    stop: AbortSignal,
     waiting: (ahead: readonly string[]) => void,
   ): Promise<() => void> {
     this.queue.push(pipeline);
@@ -36,7 +36,7 @@ export class Slots {
           return () => this.admitted.delete(pipeline);
         }
         waiting([...others, ...this.queue.slice(0, this.queue.indexOf(pipeline))]);
-        await Promise.race([sleep(POLL_MS), stopped]);
+        await pause(POLL_MS, stop);
       }
     } finally {
       this.queue.splice(this.queue.indexOf(pipeline), 1);

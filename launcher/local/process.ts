@@ -51,8 +51,13 @@ export function spawnDetached(
 
 /** Sends `signal` to the process group that `leader` leads; a group that is gone is what was wanted. */
 export function signalGroup(leader: number, signal: NodeJS.Signals): void {
+  signalProcess(-leader, signal);
+}
+
+/** Sends `signal` to one process; one that has ended meanwhile is what was wanted. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-leader, signal);
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }

@@ -8,7 +8,7 @@ import { stringify } from "yaml";
 import type { RunSpec, RunState } from "../backend.ts";
 import { outcomeOf } from "../outcome.ts";
 import { type Layout, PROJECT, readJson, writeJson } from "./layout.ts";
-import { cleanEnvironment, isAlive, signalGroup, spawnDetached, waitForExit } from "./process.ts";
+import { cleanEnvironment, isAlive, signalGroup, signalProcess, spawnDetached, waitForExit } from "./process.ts";
 import { type Launch, type Outcome, type RunFiles, runFiles, type StopRequest, type Supervision } from "./run-files.ts";
 
 const SUPERVISOR = join(PROJECT, "launcher", "local", "supervisor.ts");
@@ -110,8 +110,10 @@ export class LocalRuns {
     const supervision = readJson<Supervision>(files.supervision) as Supervision;
     const request: StopRequest = { reason, byHand };
     writeJson(files.stop, request);
-    process.kill(supervision.supervisor.pid, "SIGTERM");
-    if (!(await waitForExit(supervision.supervisor, STOP_MS))) signalGroup(supervision.trainer.pid, "SIGKILL");
+    signalProcess(supervision.supervisor.pid, "SIGTERM");
+    if (await waitForExit(supervision.supervisor, STOP_MS)) return;
+    signalGroup(supervision.trainer.pid, "SIGKILL");
+    await waitForExit(supervision.supervisor, STOP_MS);
   }
 
   async logTail(stack: string, name: string, lines: number): Promise<string[]> {

@@ -4,6 +4,7 @@ import { formatDuration } from "../../components/units.ts";
 import type { Backend, RunSpec, RunState } from "../backend.ts";
 import { bestOf, findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
+import { pause } from "../pause.ts";
 import { progressLine } from "../progress.ts";
 import type { CallContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
@@ -34,8 +35,8 @@ export class RunConductor {
     const adopted = await this.completed(inputs);
     if (adopted !== undefined) return adopted;
     const patience = new AbortController();
-    const stopped = Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]);
-    stopped.catch(() => undefined); // raced below, perhaps after everything is over
+    const stop = new AbortController();
+    Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]).catch((why) => stop.abort(why));
     try {
       await this.requireNeeded(inputs);
       await this.supersede(inputs, context);
@@ -43,7 +44,7 @@ export class RunConductor {
         inputs.pipeline,
         inputs.maxParallel,
         async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.pipeline),
-        stopped,
+        stop.signal,
         (others) =>
           context.log.status(
             context.urn,
@@ -51,7 +52,7 @@ export class RunConductor {
           ),
       );
       try {
-        return await this.runOnce(inputs, context, stopped);
+        return await this.runOnce(inputs, context, stop.signal);
       } finally {
         release();
       }
@@ -62,7 +63,7 @@ export class RunConductor {
     }
   }
 
-  private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stopped: Promise<never>): Promise<RunOutputs> {
+  private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stop: AbortSignal): Promise<RunOutputs> {
     const name = inputs.name as string;
     let state = await this.backend.findRun(inputs.stack, name);
     if (state?.cancelled)
@@ -73,7 +74,7 @@ export class RunConductor {
       log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
     else state = await this.submit(inputs, state);
     for (let resumes = 0; ; resumes += 1) {
-      state = await this.waitUntilOver(inputs, state, { urn, log }, stopped);
+      state = await this.waitUntilOver(inputs, state, { urn, log }, stop);
       if (state.status === "completed") break;
       if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
       log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
@@ -96,7 +97,7 @@ export class RunConductor {
     inputs: RunInputs,
     first: RunState,
     { urn, log }: Pick<CallContext, "urn" | "log">,
-    stopped: Promise<never>,
+    stop: AbortSignal,
   ): Promise<RunState> {
     let state = first;
     while (state.status === "running") {
@@ -104,7 +105,7 @@ export class RunConductor {
         progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, SEARCHED_LOG_LINES)) ??
         `${inputs.pipeline}: starting`;
       log.status(urn, line);
-      await Promise.race([sleep(POLL_MS), stopped]);
+      await pause(POLL_MS, stop);
       state = (await this.backend.findRun(inputs.stack, state.name)) ?? {
         ...state,
         status: "lost",

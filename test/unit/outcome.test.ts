@@ -111,3 +111,8 @@ describe("the trainer's own last words", () => {
     expect(outcomeOf(ending({}), log).reason).toBe("last");
   });
 });
+
+test("torchrun that was told to stop itself exits 1 without naming a worker: resume", () => {
+  const log = ["torch.distributed.elastic.multiprocessing.api.SignalException: Process 4711 got signal: 15"];
+  expect(outcomeOf(ending({}), log)).toEqual(PREEMPTED);
+});

@@ -1,22 +1,18 @@
 import { Slots } from "../../launcher/slots.ts";
 import { eventually } from "../support/eventually.ts";
 
-let stop: (reason: Error) => void;
-let stopped: Promise<never>;
+let stop: AbortController;
 beforeEach(() => {
-  stopped = new Promise((_, reject) => {
-    stop = reject;
-  });
-  stopped.catch(() => undefined);
+  stop = new AbortController();
 });
 // Whoever still waits when a test is over, or has failed, must not keep jest from ending.
-afterEach(() => stop(new Error("the test is over")));
+afterEach(() => stop.abort(new Error("the test is over")));
 
 const nobody = async () => [];
 
 function acquire(slots: Slots, name: string, limit = 1, active: () => Promise<string[]> = nobody) {
   const seen: string[][] = [];
-  const release = slots.acquire(name, limit, active, stopped, (ahead) => seen.push([...ahead]));
+  const release = slots.acquire(name, limit, active, stop.signal, (ahead) => seen.push([...ahead]));
   release.catch(() => undefined);
   const waited = (looks: number) => eventually(() => seen.length >= looks);
   return { release, seen, waited };

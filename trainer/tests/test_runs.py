@@ -57,6 +57,19 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(run_root: Path, preci
     assert not adopted.all("start")
 
 
+def test_a_completed_run_whose_checkpoint_is_gone_trains_again(run_root: Path) -> None:
+    first = tiny.train(run_root, "ntp", training__epochs=1)
+    before, best = curve(run_root, "ntp"), run_root / "out/ntp/checkpoint_best"
+    weights = (best / "model.safetensors").read_bytes()
+    shutil.rmtree(best)
+    again = tiny.train(run_root, "ntp", training__epochs=1)
+    assert again.code == 0, again.stderr
+    assert again.one("start")["resumed_from"] is None
+    assert again.one("completed")["final_loss"] == first.one("completed")["final_loss"]
+    assert curve(run_root, "ntp") == before
+    assert (best / "model.safetensors").read_bytes() == weights
+
+
 def test_a_damaged_checkpoint_is_skipped(run_root: Path) -> None:
     options = {"checkpoint__keep_last": 2, "training__epochs": 3}
     assert tiny.train(run_root, "ntp", **options).code == 0

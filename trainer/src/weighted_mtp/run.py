@@ -8,6 +8,7 @@ import datetime
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,12 +52,22 @@ def run(pipeline: str, arguments: argparse.Namespace, events: Events) -> int:
 
 
 def read_completed(output: Path, fingerprint: str) -> dict[str, Any] | None:
-    """COMPLETED.json if it is this run's."""
+    """COMPLETED.json if it is this run's and the checkpoint that it speaks of is there."""
     try:
         content = json.loads((output / COMPLETED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if content.get("fingerprint") == fingerprint else None
+    whole = (output / str(content.get("checkpoint"))).is_dir()
+    return content if content.get("fingerprint") == fingerprint and whole else None
+
+
+def forget_broken_completion(output: Path, events: Events) -> None:
+    """A completion whose best checkpoint was removed: that state is gone, so the run starts from its beginning."""
+    if not (output / COMPLETED).is_file():
+        return
+    events.say(f"{output / COMPLETED} is there but its checkpoint is not: training from the beginning")
+    (output / COMPLETED).unlink()
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 
 def claim(output: Path) -> IO[str]:
@@ -122,6 +133,8 @@ def _train(
     rank = int(os.environ.get("RANK", "0"))
     events.emit("phase", name="load")
     lock = claim(output) if rank == 0 else None
+    if rank == 0:
+        forget_broken_completion(output, events)
     started_at = start_record(output, fingerprint, rank)
     tracker = make_tracker(config, arguments, fingerprint, world_size, events) if rank == 0 else _no_tracker()
     clock.lap("config")
