@@ -28,7 +28,7 @@ up: stack-file prepare ## create the stack and train what is not trained yet; en
 	  exit $$code; }
 
 .PHONY: preview
-preview: stack-file prepare ## say what `make up` would do
+preview: stack-file $(if $(filter Linux,$(shell uname -s)),prepare,setup) ## say what `make up` would do
 	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
 	@$(env) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
 

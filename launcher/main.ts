@@ -22,7 +22,7 @@ const backend = new LocalBackend(layout);
 const provider = new LauncherProvider(
   {
     "launcher:index:Volume": new VolumeHandler(backend),
-    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache),
+    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache, process.platform !== "linux"),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
     "launcher:index:Run": new RunHandler(backend, new RunConductor(backend, new Slots())),
   },

@@ -34,6 +34,7 @@ export class RunConductor {
   async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
     const adopted = await this.completed(inputs);
     if (adopted !== undefined) return adopted;
+    await this.backend.assertUsable();
     const patience = new AbortController();
     const stop = new AbortController();
     Promise.race([context.stopped, waitRunsOut(inputs.waitSeconds, patience.signal)]).catch((why) => stop.abort(why));

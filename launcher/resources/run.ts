@@ -76,7 +76,6 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     previous: RunInputs | undefined,
     { urn, log }: ReportContext,
   ): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
-    await this.backend.assertUsable();
     const identity = identityOf(inputs);
     if (hasUnknown(identity))
       return { inputs: { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN }, failures: [] };

@@ -5,6 +5,7 @@ import type { Backend, Subtrees, VolumeRef } from "../backend.ts";
 import { hashManifest, hashSubtrees, type Manifest, manifestOf, totalBytes } from "../manifest.ts";
 import { transferLine } from "../progress.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
+import { UNKNOWN } from "../values.ts";
 import { refOf } from "./volume.ts";
 
 export interface UploadInputs {
@@ -15,7 +16,7 @@ export interface UploadInputs {
   /** Filled by `check`: hash of the whole tree. */
   readonly contentHash?: string;
   /** Filled by `check`: hash of every top-level directory. */
-  readonly subtrees?: Subtrees;
+  readonly subtrees?: Subtrees | typeof UNKNOWN;
 }
 
 export interface UploadOutputs extends UploadInputs {
@@ -30,8 +31,11 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
   private readonly backend: Backend;
   private readonly project: string;
   private readonly hashCache: string;
+  private readonly previewOnly: boolean;
 
-  constructor(backend: Backend, project: string, hashCache: string) {
+  /** @param previewOnly nothing is made or trained on this machine, so that a missing source is unknown and not an error. */
+  constructor(backend: Backend, project: string, hashCache: string, previewOnly = false) {
+    this.previewOnly = previewOnly;
     this.backend = backend;
     this.project = project;
     this.hashCache = hashCache;
@@ -46,6 +50,7 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
       const known = previous?.contentHash !== undefined && previous.source === inputs.source;
       if (known)
         return { inputs: { ...inputs, contentHash: previous.contentHash, subtrees: previous.subtrees }, failures: [] };
+      if (this.previewOnly) return { inputs: { ...inputs, contentHash: UNKNOWN, subtrees: UNKNOWN }, failures: [] };
       return {
         inputs,
         failures: [

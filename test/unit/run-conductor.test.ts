@@ -76,6 +76,14 @@ describe("adopt", () => {
   });
 });
 
+test("a machine that cannot train says so before anything is submitted, and adopts what is trained", async () => {
+  backend.unusable = new Error("Linux only");
+  await expect(bring(baseline)).rejects.toThrow("Linux only");
+  expect(backend.submissions).toEqual([]);
+  backend.complete(baseline.checkpointUri, baseline.fingerprint);
+  expect((await bring(baseline)).outputs.status).toBe("completed");
+});
+
 describe("submit", () => {
   test("a new run is submitted once, with all of its specification", async () => {
     const { outputs, log } = await bring(baseline);

@@ -1,0 +1,73 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { LocalBackend } from "../../launcher/local/backend.ts";
+import { Layout } from "../../launcher/local/layout.ts";
+import { UploadHandler, type UploadInputs } from "../../launcher/resources/upload.ts";
+import { UNKNOWN } from "../../launcher/values.ts";
+import { callContext } from "../support/run-inputs.ts";
+
+const INPUTS: UploadInputs = { storage: "disk", volumeName: "models", source: "models" };
+let root: string;
+let backend: LocalBackend;
+let handler: UploadHandler;
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), "wmtp-upload-"));
+  const layout = new Layout(join(root, "home"));
+  backend = new LocalBackend(layout);
+  handler = new UploadHandler(backend, root, layout.hashCache);
+  await backend.ensureVolume({ storage: "disk", name: "models", tags: [] });
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+function write(path: string, text: string): void {
+  mkdirSync(join(root, "models", path, ".."), { recursive: true });
+  writeFileSync(join(root, "models", path), text);
+}
+
+test("a source that is not there is refused, by its name", async () => {
+  const { failures } = await handler.check(INPUTS, undefined);
+  expect(failures).toEqual([
+    {
+      property: "",
+      reason: "models does not exist: put the files there, or name another directory in wmtp:volumes.sources",
+    },
+  ]);
+});
+
+test("a source that is not there keeps what the state says of it, but not of another source", async () => {
+  const before = { ...INPUTS, contentHash: "hash", subtrees: { tiny: "hash" } };
+  expect(await handler.check(INPUTS, before)).toEqual({ inputs: before, failures: [] });
+  expect((await handler.check({ ...INPUTS, source: "elsewhere" }, before)).failures).toHaveLength(1);
+});
+
+test("on a machine that only previews, a missing source is unknown", async () => {
+  const previewing = new UploadHandler(backend, root, join(root, "hashes"), true);
+  expect(await previewing.check(INPUTS, undefined)).toEqual({
+    inputs: { ...INPUTS, contentHash: UNKNOWN, subtrees: UNKNOWN },
+    failures: [],
+  });
+});
+
+test("check hashes, create uploads, read sees what is missing", async () => {
+  write("tiny/weights", "1");
+  write("other/weights", "2");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  expect(Object.keys(inputs.subtrees as object).sort()).toEqual(["other", "tiny"]);
+  const { id, outputs } = await handler.create(inputs, callContext().context);
+  expect(id).toBe("disk/models");
+  expect(outputs).toEqual({ ...inputs, files: 2, bytes: 2 });
+  expect(await handler.read(id, outputs)).toEqual(outputs);
+  rmSync(join(root, "home", "local", "volumes", "disk", "models", "tiny", "weights"));
+  expect(await handler.read(id, outputs)).toBeUndefined();
+});
+
+test("a source that changes between preview and upload is not uploaded under the old hash", async () => {
+  write("tiny/weights", "1");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  write("tiny/weights", "changed");
+  await expect(handler.create(inputs, callContext().context)).rejects.toThrow(
+    "models changed between preview and upload: run pulumi up again",
+  );
+});
