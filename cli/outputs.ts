@@ -44,7 +44,7 @@ function factsByPipeline({ runs }: StackState): Record<string, object> {
 function renderTable(stack: string, { trackerUrl, runs }: StackState): string {
   if (runs.length === 0) return `Stack ${stack} has no runs yet: make up STACK=${stack}`;
   const table = new Table({
-    head: ["pipeline", "status", "first loss", "final loss", "steps", "batch", "trained", "tries"],
+    head: ["pipeline", "status", "loss", "-> final", "steps", "batch", "took", "tries"],
     style: { head: [], border: [], compact: true },
     colAligns: ["left", "left", "right", "right", "right", "right", "right", "right"],
   });

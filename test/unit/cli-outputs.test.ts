@@ -166,7 +166,7 @@ describe("as a table", () => {
     state(tracker, run("ntp", { attempts: 2 }), run("critic"));
     const text = await table();
     expect(rows(text)).toEqual([
-      ["pipeline", "status", "first loss", "final loss", "steps", "batch", "trained", "tries"],
+      ["pipeline", "status", "loss", "-> final", "steps", "batch", "took", "tries"],
       ["critic", "completed", "10.1235", "1.0000", "40", "8", "1m 30s", "1"],
       ["ntp", "completed", "10.1235", "1.0000", "40", "8", "1m 30s", "2"],
     ]);
