@@ -40,7 +40,10 @@ test("a comment or a changed experiment path trains nothing", () => {
   expect(stack.trainedSince(before)).toEqual([]);
 });
 
+let original: string;
+
 test("a changed override trains that pipeline, and nothing that does not depend on it", () => {
+  original = stack.configuration();
   const before = stack.trained();
   stack.configure({ "wmtp:pipelines.baseline.overrides": { "training.learning_rate": 0.001 } });
   expect(stack.up().code).toBe(0);
@@ -56,7 +59,7 @@ test("a changed critic trains verifiable as well", () => {
 
 test("back to the old configuration: everything is adopted, nothing trains", () => {
   const before = stack.trained();
-  stack.configure({ "wmtp:pipelines.critic.overrides": undefined, "wmtp:pipelines.baseline.overrides": undefined });
+  stack.restore(original);
   expect(stack.up().code).toBe(0);
   expect(stack.trainedSince(before)).toEqual([]);
   expect(Object.values(stack.runs()).map(({ status }) => status)).toEqual(Array(5).fill("completed"));
