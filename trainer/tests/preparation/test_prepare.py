@@ -5,7 +5,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -49,9 +48,7 @@ def test_data_set(data):
 
 def test_second_time_does_nothing(data, capsys):
     before = {file: file.stat().st_mtime_ns for file in data.iterdir()}
-    started = time.monotonic()
     assert cli.main([*SMALL, "--output", str(data)]) == 0
-    assert time.monotonic() - started < 1
     assert "up to date" in capsys.readouterr().out
     assert before == {file: file.stat().st_mtime_ns for file in data.iterdir()}
 
