@@ -80,9 +80,9 @@ function row(run: RunOutputs, status: string): string[] {
 
 function nextSteps(stack: string, trackerUrl: string | null): string[] {
   return [
-    `  look at the curves:    ${trackerUrl}`,
-    `  try another setting:   edit Pulumi.${stack}.yaml, then make preview STACK=${stack}; only what changed trains again`,
-    `  read it by program:    make outputs STACK=${stack}`,
-    `  stop and remove:       make down STACK=${stack} (checkpoints and experiments stay)`,
+    `  see the curves:   ${trackerUrl}`,
+    `  try a setting:    edit Pulumi.${stack}.yaml, make preview STACK=${stack}`,
+    `  use the numbers:  make outputs STACK=${stack}`,
+    `  stop, remove:     make down STACK=${stack} (checkpoints and experiments stay)`,
   ];
 }

@@ -172,10 +172,10 @@ describe("as a table", () => {
     ]);
     expect(text.split("\n").slice(-5)).toEqual([
       "Next:",
-      "  look at the curves:    http://127.0.0.1:15000",
-      "  try another setting:   edit Pulumi.dev.yaml, then make preview STACK=dev; only what changed trains again",
-      "  read it by program:    make outputs STACK=dev",
-      "  stop and remove:       make down STACK=dev (checkpoints and experiments stay)",
+      "  see the curves:   http://127.0.0.1:15000",
+      "  try a setting:    edit Pulumi.dev.yaml, make preview STACK=dev",
+      "  use the numbers:  make outputs STACK=dev",
+      "  stop, remove:     make down STACK=dev (checkpoints and experiments stay)",
     ]);
   });
 
