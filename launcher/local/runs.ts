@@ -66,8 +66,16 @@ export class LocalRuns {
   async active(stack: string): Promise<RunState[]> {
     const directory = join(this.layout.stack(stack), "runs");
     if (!existsSync(directory)) return [];
-    const states = await Promise.all(readdirSync(directory).map((name) => this.find(stack, name)));
+    // Asked twice a second by every run that waits: those that are over are passed by before their logs are read.
+    const open = readdirSync(directory).filter((name) => !this.isOver(stack, name));
+    const states = await Promise.all(open.map((name) => this.find(stack, name)));
     return states.filter((state): state is RunState => state?.status === "running");
+  }
+
+  private isOver(stack: string, name: string): boolean {
+    const files = this.files(stack, name);
+    const outcome = readJson<Outcome>(files.outcome);
+    return outcome !== undefined && outcome.attempt === readJson<Launch>(files.launch)?.attempt;
   }
 
   async submit(spec: RunSpec): Promise<RunState> {

@@ -6,7 +6,7 @@ import { bestOf, findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
 import { pause } from "../pause.ts";
 import { progressLine } from "../progress.ts";
-import type { CallContext } from "../resource-handler.ts";
+import type { CallContext, ReportContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
 import { lastWords } from "../trainer-events.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
@@ -73,31 +73,28 @@ export class RunConductor {
       );
     if (state?.status === "running")
       log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
-    else state = await this.submit(inputs, state);
+    else state = await this.backend.submit(specOf(inputs));
     for (let resumes = 0; ; resumes += 1) {
       state = await this.waitUntilOver(inputs, state, { urn, log }, stop);
       if (state.status === "completed") break;
       if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
       log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
-      state = await this.submit(inputs, state);
+      state = await this.backend.submit(specOf(inputs));
     }
     const outputs = await this.completed(inputs);
-    if (outputs !== undefined)
-      log.status(
-        urn,
-        `${inputs.pipeline}: ${outputs.steps} steps, loss ${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`,
-      );
     if (outputs === undefined)
       throw new Error(
         `${name} ended well but left no completion marker at ${inputs.checkpointUri}: see ${state.runUrl}`,
       );
+    const losses = `${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`;
+    log.status(urn, `${inputs.pipeline}: ${outputs.steps} steps, loss ${losses}`);
     return outputs;
   }
 
   private async waitUntilOver(
     inputs: RunInputs,
     first: RunState,
-    { urn, log }: Pick<CallContext, "urn" | "log">,
+    { urn, log }: ReportContext,
     stop: AbortSignal,
   ): Promise<RunState> {
     let state = first;
@@ -144,12 +141,6 @@ export class RunConductor {
       log.warn(urn, `${other.name} was still running with an older configuration: terminating it`);
       await this.backend.terminate(inputs.stack, other.name, `superseded by ${inputs.name}`);
     }
-  }
-
-  private async submit(inputs: RunInputs, before: RunState | undefined): Promise<RunState> {
-    if (before?.cancelled)
-      throw new Error(`${inputs.name} was cancelled by hand: run wmtp retry ${inputs.pipeline}, then pulumi up`);
-    return this.backend.submit(specOf(inputs));
   }
 
   private async explain({ stack, pipeline }: RunInputs, state: RunState): Promise<string> {

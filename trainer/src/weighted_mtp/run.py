@@ -206,7 +206,8 @@ def _train_tracked(
         resolved.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
         tracker.finish("FINISHED", {f"final/{k}": v for k, v in final.items()}, [resolved, output / "curve.jsonl"])
         clock.lap("tracker")
-        from weighted_mtp.trainer import BEST, write_completed
+        from weighted_mtp.model_io import write_json
+        from weighted_mtp.trainer import BEST
 
         content = {
             "fingerprint": fingerprint,
@@ -227,7 +228,7 @@ def _train_tracked(
             "checkpoint": BEST,
             "metrics": result.metrics,
         }
-        write_completed(output / COMPLETED, content)
+        write_json(output / COMPLETED, content)  # the last thing that a run writes
         events.emit("completed", **content)
     world.barrier()
     world.close()

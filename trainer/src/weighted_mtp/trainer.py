@@ -21,7 +21,7 @@ from weighted_mtp.curve import Curve
 from weighted_mtp.data import Sample
 from weighted_mtp.errors import NonFiniteLoss, Stopped
 from weighted_mtp.events import Events
-from weighted_mtp.model_io import replace_directory, write_json
+from weighted_mtp.model_io import replace_directory
 from weighted_mtp.objectives import Objective
 from weighted_mtp.optimizer import build_optimizer, clip_gradients, learning_rate
 from weighted_mtp.packing import Plan, Row, collate, pack
@@ -312,11 +312,6 @@ def validate(objective: Objective, samples: list[Sample], config: TrainConfig, w
         total = sums if total is None else total + sums
     assert total is not None
     return objective.validation_metrics(world.sum(total).cpu())
-
-
-def write_completed(path: Path, content: dict[str, Any]) -> None:
-    """COMPLETED.json, the last thing that a run writes."""
-    write_json(path, content)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:
