@@ -33,6 +33,10 @@ class ModelError(InputError):
     """A model or critic directory is missing, incomplete, a pickle, or does not fit the others."""
 
 
+class DriverError(InputError):
+    """The machine's NVIDIA driver is missing, or older than torch needs."""
+
+
 class TrackerError(InputError):
     """The MLflow server cannot be reached or refuses us."""
 

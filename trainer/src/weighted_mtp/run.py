@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from weighted_mtp.config import TrainConfig
+from weighted_mtp.driver import check_driver
 from weighted_mtp.errors import ConfigError, InputError, Stopped, TrackerError
 from weighted_mtp.events import Events
 from weighted_mtp.overrides import load_config
@@ -36,6 +37,7 @@ LOCK_SECONDS = 10.0  # how long to wait for another trainer to leave the output 
 def run(pipeline: str, arguments: argparse.Namespace, events: Events) -> int:
     """Train `pipeline` as the command line says -> exit code 0. Everything else is an exception (see `cli.py`)."""
     config = load_config(arguments.config, arguments.override, pipeline)
+    check_driver(config, arguments.dry_run)
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if arguments.dry_run:
         from weighted_mtp.dry_run import dry_run
