@@ -145,10 +145,12 @@ const LIFECYCLE = {
   ],
 };
 
-function pinned(digest: string): string {
+/** The digest as it is. @throws RunError unless it is one that a registry serves, of the form `repository@sha256:...`. */
+export function pinned(digest: string): string {
   if (PINNED.test(digest)) return digest;
-  throw new Error(
-    `the trainer image has no digest in its registry (got ${JSON.stringify(digest)}): it was not pushed; set neither skipPush in a transform nor a repository without a registry`,
+  throw new pulumi.RunError(
+    `the trainer image has no digest in its registry (got "${digest}"): it was not pushed; ` +
+      "remove skipPush from its transform, and look whether the registry took it",
   );
 }
 
@@ -156,7 +158,7 @@ function pinned(digest: string): string {
 function serverOf(repository: string): string {
   const [host = "", ...rest] = repository.split("/");
   if (rest.length > 0 && /[.:]|^localhost$/.test(host)) return host;
-  throw new Error(
+  throw new pulumi.RunError(
     `image repository "${repository}" names no registry: write docker.io/${repository} or ghcr.io/${repository}`,
   );
 }
