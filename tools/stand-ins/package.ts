@@ -30,6 +30,8 @@ export interface ResourceType {
   check?(inputs: Properties): Properties;
   /** Replaces `replaces` for this change: for rules that other properties decide. */
   mustReplace?(changed: readonly string[], inputs: Properties): readonly string[];
+  /** Whether the resource has to be made anew although nothing changed: `readyForRenewal` is then what the engine shows. */
+  isDue?(old: Properties, inputs: Properties): boolean;
   create(inputs: Properties, context: ResourceContext): Promise<Created>;
   /** Computed outputs that follow from id and inputs alone: made at every create and update, and known in previews of updates. */
   derive?(id: string, inputs: Properties): Properties;

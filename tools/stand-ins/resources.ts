@@ -9,6 +9,8 @@ import { canonical, hasSecret, isSecret, type Properties, plain, secret } from "
 /** As the real providers do: which inputs the provider filled in, so that they stay when the program still leaves them out. */
 const DEFAULTS = "__defaults";
 const SUFFIX_DIGITS = 7;
+/** The computed output that tells why a certificate is made anew. */
+export const RENEWAL = "readyForRenewal";
 
 export interface Difference {
   readonly changed: ReadonlyMap<string, "ADD" | "UPDATE" | "DELETE">;
@@ -65,10 +67,12 @@ export class Resources {
     const fixed =
       type.mustReplace?.(names, after) ??
       (type.replaces === "all" ? names : names.filter((property) => type.replaces.includes(property)));
+    const due = type.isDue?.(plain(olds), after) ? [RENEWAL] : [];
+    for (const property of due) changed.set(property, "UPDATE");
     const name = type.autoName;
     const isNamed = name !== undefined && !(news[DEFAULTS] as string[] | undefined)?.includes(name);
     const sameName = isNamed && after[name] !== undefined && after[name] === before[name];
-    return { changed, replaces: fixed, deleteFirst: type.deleteFirst ?? sameName };
+    return { changed, replaces: [...fixed, ...due], deleteFirst: type.deleteFirst ?? sameName };
   }
 
   async create(urn: string, inputs: Properties, preview: boolean): Promise<{ id: string; outputs: Properties }> {

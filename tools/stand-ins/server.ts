@@ -10,7 +10,7 @@ import empty from "google-protobuf/google/protobuf/empty_pb.js";
 import struct from "google-protobuf/google/protobuf/struct_pb.js";
 import { EngineLog } from "../../launcher/engine-log.ts";
 import type { Package } from "./package.ts";
-import { Resources } from "./resources.ts";
+import { RENEWAL, Resources } from "./resources.ts";
 import { type Properties, plain, redact, secretWords } from "./wire.ts";
 
 type Struct = struct.Struct;
@@ -81,7 +81,7 @@ function methods(pack: Package, resources: Resources, abort: AbortController): g
         const difference = new proto.PropertyDiff();
         const kind = replaces.includes(property) ? (`${how}_REPLACE` as const) : how;
         difference.setKind(proto.PropertyDiff.Kind[kind]);
-        difference.setInputdiff(true);
+        difference.setInputdiff(property !== RENEWAL);
         response.getDetaileddiffMap().set(property, difference);
       }
       return response;
