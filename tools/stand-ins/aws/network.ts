@@ -112,10 +112,11 @@ export const networkTypes: Readonly<Record<string, ResourceType>> = {
       return { id: `eipalloc-${context.suffix("eipalloc", 17)}`, outputs: { publicIp, publicDns: host } };
     },
   },
-  "aws:ec2/networkInterface:NetworkInterface": numbered("eni", {
-    replaces: ["subnetId", "interfaceType"],
-    computed: () => ({ privateIp: "10.42.0.10", sourceDestCheck: true }),
-  }),
+  "aws:ec2/networkInterface:NetworkInterface": numbered(
+    "eni",
+    { replaces: ["subnetId", "interfaceType"] },
+    (id, inputs) => ({ ...owned("network-interface", id, inputs), privateIp: "10.42.0.10", sourceDestCheck: true }),
+  ),
   "aws:ec2/eipAssociation:EipAssociation": numbered("eipassoc", {
     replaces: [
       "allocationId",
