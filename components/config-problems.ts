@@ -33,6 +33,12 @@ export function describeIssues(
   return issues.flatMap((issue) => describeIssue(section, schema, value, issue));
 }
 
+/** `later` without what only follows from `earlier`: a list whose one entry is wrong is not missing as well. */
+export function withoutFollowers(earlier: readonly Problem[], later: readonly Problem[]): Problem[] {
+  const within = (path: string, other: string) => path === other || path.startsWith(`${other}.`);
+  return later.filter(({ path }) => !earlier.some((first) => within(path, first.path) || within(first.path, path)));
+}
+
 /** One readable error for all problems of a stack file. */
 export function formatProblems(stack: string, problems: readonly Problem[]): string {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;

@@ -18,6 +18,8 @@ const name = z.string().min(1);
 const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, {
   error: 'may hold only letters, digits, ".", "_" and "-", and starts with a letter or digit',
 });
+const id = (kind: string) =>
+  z.string().regex(new RegExp(`^${kind}-[0-9a-f]{8,17}$`), { error: `is not an id such as ${kind}-0123456789abcdef0` });
 const date = z.iso.date({ error: "is not a date such as 2026-12-31" });
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))], {
   error: "is not a value; write the whole key with dots, for example training.batch_size: 8",
@@ -67,8 +69,23 @@ const storage = z
       .string()
       .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: "is not a bucket name (3-63 of a-z, 0-9, ., -)" })
       .default("wmtp"),
-    adopt: z.boolean().default(false).describe("use a bucket that exists already"),
+    adopt: z.boolean().default(false).describe("use a bucket that exists already, as it is"),
     transferAcceleration: z.boolean().default(false),
+    kmsKeyArn: z
+      .string()
+      .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, {
+        error: "is not the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>)",
+      })
+      .optional()
+      .describe("encrypts the bucket with this key; S3's own keys by default"),
+    accessKeys: z
+      .array(slug)
+      .min(1, { error: "needs one name at least: the access key of the training runs" })
+      .max(2, { error: "holds more than two names, and IAM allows a user two keys: take the oldest out first" })
+      .default(["1"])
+      .describe(
+        "access keys of the training runs by name; the last is in use. To rotate, add one, later drop the first",
+      ),
   })
   .prefault({});
 
@@ -79,20 +96,47 @@ const tracking = z
       .regex(/^[^/\s]+(\/[^/\s]+)*$/, { error: 'is not a path such as "weighted-mtp/production"' })
       .optional()
       .describe("MLflow experiment path; weighted-mtp/<stack> by default"),
-    allowedCidrs: z.array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" })).default([]),
+    allowedCidrs: z
+      .array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" }))
+      .default([])
+      .describe("who may reach the tracker, by HTTPS; required on AWS"),
     domain: z
       .string()
       .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not a host name such as mlflow.example.org" })
-      .optional(),
-    instanceType: name.default("t3.small"),
+      .optional()
+      .describe("host name, with a certificate of Let's Encrypt; without it: the address, and a CA of the stack's own"),
+    hostedZone: z
+      .string()
+      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not the name of a zone such as example.org" })
+      .optional()
+      .describe("Route 53 zone of the domain; the domain without its first label by default"),
+    instanceType: z
+      .string()
+      .regex(/^(t3a?|[cmr][5-9][adinz-]*)\.[a-z0-9]+$/, {
+        error: "is not a current x86-64 type such as t3.small (t3, t3a, c5-c9, m5-m9, r5-r9; no Graviton)",
+      })
+      .default("t3.small"),
     dataVolumeGiB: z.int().min(8).max(16_384).default(50),
+    network: z
+      .strictObject({ vpcId: id("vpc"), subnetId: id("subnet") })
+      .optional()
+      .describe("a VPC and a public subnet that exist already; a small VPC of the stack's own by default"),
   })
   .prefault({});
 
 const image = z
   .strictObject({
-    repository: name.optional().describe("for example ghcr.io/<owner>/wmtp"),
+    repository: z
+      .string()
+      .regex(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)+$|^[a-z0-9._/-]+$/, {
+        error: "is not a repository such as ghcr.io/<owner>/wmtp (lower case, without tag or digest)",
+      })
+      .optional()
+      .describe("for example ghcr.io/<owner>/wmtp; with ecr: true its name there, wmtp by default"),
+    ecr: z.boolean().default(false).describe("keep the image in an ECR repository of the stack's own"),
+    registryUser: name.optional().describe("user of wmtp:registryToken; without a token, Docker's own login counts"),
     pullCredential: name.optional(),
+    baseImage: name.optional().describe("what the image is built on, by digest; the Dockerfile's own by default"),
   })
   .prefault({});
 
@@ -198,6 +242,10 @@ export const SECTIONS = {
   pipelines,
   cost,
   waivers,
+  ephemeral: z
+    .boolean({ error: "is not true or false" })
+    .default(false)
+    .describe("a stack for a test: nothing is protected, `destroy` takes its data along"),
 } as const;
 export type SectionName = keyof typeof SECTIONS;
 export type Section<Name extends SectionName> = z.output<(typeof SECTIONS)[Name]>;
@@ -206,6 +254,7 @@ export type Sections = { [Name in SectionName]?: Section<Name> };
 
 /** Keys set with `pulumi config set --secret`; read where they are used, never together with the rest. */
 export const SECRET_KEYS = ["hfToken", "mlflowAdminPassword", "registryToken"] as const;
+export type SecretKey = (typeof SECRET_KEYS)[number];
 
 /** How long `up` waits when the stack file does not say: hosted jobs and their tokens expire, a terminal does not. */
 export const DEFAULT_WAIT = { terminal: "completion", ci: "30m" } as const;

@@ -5,8 +5,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { distance } from "fastest-levenshtein";
 import type { z } from "zod";
-import { describeIssues, formatProblems, type Problem, suggestion } from "./config-problems.ts";
-import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type Section, type Sections } from "./config-schema.ts";
+import { describeIssues, formatProblems, type Problem, suggestion, withoutFollowers } from "./config-problems.ts";
+import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type SecretKey, type Section, type Sections } from "./config-schema.ts";
+import { checkInfrastructure } from "./infrastructure-rules.ts";
 import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
 import { checkRuns, needsOf, runOverrides } from "./run-rules.ts";
 import { datasetsOf, type TrainerConfig, TrainerConfigs } from "./trainer-config.ts";
@@ -36,13 +37,17 @@ export interface RunSettings {
 export interface StackConfig {
   readonly stack: string;
   readonly base?: string;
+  /** `aws:region`; the local target needs none. */
+  readonly region?: string;
+  /** Nothing is protected: a stack for a test. */
+  readonly ephemeral: boolean;
   readonly launcher: Omit<Section<"launcher">, "wait"> & {
     /** Seconds `up` waits for a run; null: until it is over. */
     readonly waitSeconds: number | null;
   };
   readonly storage: Section<"storage">;
   readonly tracking: Section<"tracking"> & { readonly experiment: string };
-  readonly image: Section<"image">;
+  readonly image: Section<"image"> & { readonly repository: string };
   readonly volumes: Section<"volumes">;
   readonly models: Section<"models">;
   readonly cost: Section<"cost">;
@@ -61,11 +66,24 @@ const KNOWN_KEYS: readonly string[] = [...Object.keys(SECTIONS), ...SECRET_KEYS]
  */
 export function readConfig(): StackConfig {
   const stack = pulumi.getStack();
-  const { sections, problems } = parseSections(pulumi.runtime.allConfig(), secretKeys());
+  const raw = pulumi.runtime.allConfig();
+  const secrets = secretKeys();
+  const region = raw["aws:region"];
+  const { sections, problems } = parseSections(raw, secrets);
   const trainer = new TrainerConfigs();
   problems.push(...checkRuns(sections, trainer));
+  const today = new Date().toISOString().slice(0, 10);
+  problems.push(...withoutFollowers(problems, checkInfrastructure(sections, { region, secrets, today })));
   if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
-  return resolveConfig(stack, sections as Required<Sections>, trainer);
+  return {
+    ...resolveConfig(stack, sections as Required<Sections>, trainer),
+    ...(region === undefined ? {} : { region }),
+  };
+}
+
+/** A secret of the stack file, encrypted wherever it goes; undefined when it is not set. */
+export function readSecret(key: SecretKey): pulumi.Output<string> | undefined {
+  return new pulumi.Config("wmtp").getSecret(key);
 }
 
 /** Parses each section by itself, so that a mistake in one does not hide those of the others. */
@@ -127,11 +145,13 @@ export function resolveConfig(stack: string, sections: Required<Sections>, train
     launcher: { ...launcher, waitSeconds: parseDuration(waiting) ?? null },
     storage: sections.storage,
     tracking: { ...sections.tracking, experiment: sections.tracking.experiment ?? `weighted-mtp/${stack}` },
-    image: sections.image,
+    // Without one the stack has a registry of its own, or no image at all.
+    image: { ...sections.image, repository: sections.image.repository ?? "wmtp" },
     volumes: sections.volumes,
     models: sections.models,
     cost: sections.cost,
     waivers: sections.waivers,
+    ephemeral: sections.ephemeral,
     resultsVersion: trainer.resultsVersion,
     runs: inOrder(sections).map((pipeline) => resolveRun(pipeline, sections, trainer)),
   };

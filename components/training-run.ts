@@ -11,6 +11,8 @@ export interface TrainingRunArgs {
   readonly datasets: FilledVolume;
   /** Resolves when the tracker is usable, so that no run starts without one. */
   readonly trackerUrl: pulumi.Output<string>;
+  /** `repository@sha256:...`; the local target needs none. */
+  readonly image?: pulumi.Output<string> | undefined;
   /** Runs declared so far, by pipeline: those it needs and follows are among them. */
   readonly earlier: ReadonlyMap<PipelineName, TrainingRun>;
 }
@@ -27,7 +29,7 @@ export class TrainingRun extends pulumi.ComponentResource {
   readonly checkpointUri: pulumi.Output<string>;
 
   constructor(name: string, args: TrainingRunArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { settings, config, models, datasets, trackerUrl, earlier } = args;
+    const { settings, config, models, datasets, trackerUrl, image, earlier } = args;
     const { pipeline, gpus } = settings;
     super("wmtp:index:TrainingRun", name, { pipeline, gpus }, opts);
     const find = (wanted: PipelineName) => earlier.get(wanted);
@@ -46,6 +48,7 @@ export class TrainingRun extends pulumi.ComponentResource {
         rerun: settings.rerun,
         volumes: { storage: models.storage, models: models.volumeName, datasets: datasets.volumeName },
         trackerUrl,
+        image,
         experiment: `${config.tracking.experiment}/${PIPELINES[pipeline].experiment}`,
         tags: ["weighted-mtp", pipeline, `${gpus}gpu`, config.stack],
         effectiveBatch: settings.effectiveBatch,

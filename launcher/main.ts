@@ -12,17 +12,22 @@ import { TrackingServerHandler } from "./resources/tracking-server.ts";
 import { UploadHandler } from "./resources/upload.ts";
 import { VolumeHandler } from "./resources/volume.ts";
 import { Slots } from "./slots.ts";
+import { stackOfProcess } from "./stack.ts";
+import { VesslBackend } from "./vessl/backend.ts";
 
 /** How often we look whether the engine is still our parent. */
 const PARENT_POLL_MS = 500;
 
 const args = process.argv.slice(2);
 const layout = new Layout();
-const backend = new LocalBackend(layout);
+const { target, bucket } = stackOfProcess();
+const backend = target === "local" ? new LocalBackend(layout) : new VesslBackend(bucket);
+// Where nothing is trained on this machine, a source that is not here is unknown and not an error.
+const previewOnly = target !== "local" || process.platform !== "linux";
 const provider = new LauncherProvider(
   {
     "launcher:index:Volume": new VolumeHandler(backend),
-    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache, process.platform !== "linux"),
+    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache, previewOnly),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
     "launcher:index:Run": new RunHandler(backend, new RunConductor(backend, new Slots())),
   },
@@ -32,8 +37,11 @@ const provider = new LauncherProvider(
 process.on("unhandledRejection", (reason) =>
   provider.abandon(reason instanceof Error ? reason : new Error(String(reason))),
 );
-// Ctrl-C in a terminal reaches every process of its group; ours is told by the engine, which then still gets an answer.
-process.on("SIGINT", () => undefined);
+// The engine ends its providers with SIGINT, and waits five seconds for those that do not go. Where a terminal sends it,
+// the engine tells us by `cancel`, and gets its answer: what is being worked on ends with its id and properties.
+process.on("SIGINT", () => {
+  if (provider.idle) process.exit(0);
+});
 
 // An engine that was killed tells nobody. The runs have supervisors of their own; we only must not stay behind.
 const engine = process.ppid;

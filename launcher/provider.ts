@@ -21,6 +21,7 @@ export class LauncherProvider implements Provider {
   private readonly log: ResourceLog;
   private readonly stopped: Promise<never>;
   private stop: (reason: Error) => void = () => undefined;
+  private calls = 0;
 
   /** @param handlers by type token, for example `launcher:index:Run`. */
   constructor(handlers: Readonly<Record<string, AnyHandler>>, log: ResourceLog) {
@@ -30,6 +31,11 @@ export class LauncherProvider implements Provider {
       this.stop = reject;
     });
     this.stopped.catch(() => undefined); // nobody may be waiting when it comes
+  }
+
+  /** Whether no resource is being worked on. */
+  get idle(): boolean {
+    return this.calls === 0;
   }
 
   /** Ends every wait: a stray rejection, a lost engine or Ctrl-C must never leave `up` hanging. */
@@ -88,7 +94,10 @@ export class LauncherProvider implements Provider {
     const late = this.stopped.catch(
       (reason: unknown) => new Promise<never>((_, reject) => setTimeout(reject, GRACE_MS, reason).unref()),
     );
-    return Promise.race([work, late]);
+    this.calls += 1;
+    return Promise.race([work, late]).finally(() => {
+      this.calls -= 1;
+    });
   }
 
   private handler(urn: string): AnyHandler {

@@ -24,6 +24,8 @@ export interface RunInputs {
 
   readonly volumes: { readonly storage: string; readonly models: string; readonly datasets: string };
   readonly trackerUrl: string;
+  /** What it runs in, by digest; the local target has none. Recorded, and no reason to train again. */
+  readonly image?: string;
   readonly experiment: string;
   readonly tags: readonly string[];
   readonly effectiveBatch: number;
@@ -100,7 +102,10 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
       log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
       return { changes: true };
     }
-    return { changes: DESCRIPTION.some((key) => JSON.stringify(before[key]) !== JSON.stringify(inputs[key])) };
+    // Not known yet (the tracker's host is being replaced) is not another value: the update itself will see.
+    const differs = (key: (typeof DESCRIPTION)[number]) =>
+      !hasUnknown(inputs[key]) && JSON.stringify(before[key]) !== JSON.stringify(inputs[key]);
+    return { changes: DESCRIPTION.some(differs) };
   }
 
   /** A critic named in the stack file, unlike one of this stack, must be there already. */

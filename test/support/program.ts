@@ -11,6 +11,8 @@ export interface Registration {
   readonly dependencies: readonly string[];
   readonly parent: string;
   readonly deletedWith: string;
+  readonly protect: boolean;
+  readonly retainOnDelete: boolean;
 }
 
 export interface ProgramOptions {
@@ -30,11 +32,26 @@ const HASHES = {
 const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "launcher:index:Upload": () => ({ contentHash: "hash", subtrees: HASHES }),
   "launcher:index:TrackingServer": () => ({ url: "http://127.0.0.1:15000" }),
+  "tls:index/selfSignedCert:SelfSignedCert": () => ({ certPem: "certificate of the CA" }),
+  "docker:index/image:Image": () => ({ repoDigest: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}` }),
+  "aws:ec2/eip:Eip": () => ({ publicIp: "203.0.113.10", allocationId: "eipalloc-1" }),
+  "aws:ebs/volume:Volume": () => ({ id: "vol-0123456789abcdef0" }),
+  "aws:secretsmanager/secretVersion:SecretVersion": () => ({ arn: "arn:aws:secretsmanager:eu-north-1:1:secret:s" }),
   "launcher:index:Run": (name) => ({
     fingerprint: `fingerprint of ${name}`,
     checkpointUri: `local://checkpoints/minitest/${name}`,
     name: `wmtp-minitest-${name}`,
   }),
+};
+
+/** What AWS answers to the questions of the program. */
+const ANSWERS: Readonly<Record<string, (args: Record<string, unknown>) => object>> = {
+  "aws:index/getAvailabilityZones:getAvailabilityZones": () => ({ names: ["eu-north-1a", "eu-north-1b"] }),
+  "aws:ssm/getParameter:getParameter": () => ({ value: "ami-0123456789abcdef0" }),
+  "aws:s3/getBucket:getBucket": ({ bucket }) => ({ bucket, arn: `arn:aws:s3:::${bucket}` }),
+  "aws:ec2/getSubnet:getSubnet": ({ id }) => ({ id, availabilityZone: "eu-north-1c" }),
+  "aws:route53/getZone:getZone": ({ name }) => ({ name, zoneId: "Z0123456789" }),
+  "aws:ecr/getAuthorizationToken:getAuthorizationToken": () => ({ userName: "AWS", password: "a token" }),
 };
 
 interface Request {
@@ -44,6 +61,8 @@ interface Request {
   getDeletedwith(): string;
   getCustom(): boolean;
   getType(): string;
+  getProtect(): boolean;
+  getRetainondelete(): boolean;
 }
 type Register = (request: Request, callback: (error: unknown, response?: { getUrn(): string }) => void) => unknown;
 
@@ -61,8 +80,10 @@ export async function runProgram(
         inputsOf.set(`${type}/${name}`, inputs);
         return { id: `id of ${name}`, state: { ...inputs, ...(known ? COMPUTED[type]?.(name) : {}) } };
       },
-      call({ token }) {
-        throw new Error(`the program calls ${token}, which no mock answers`);
+      call({ token, inputs }) {
+        const answer = ANSWERS[token];
+        if (answer === undefined) throw new Error(`the program calls ${token}, which no mock answers`);
+        return answer(inputs);
       },
     },
     "wmtp",
@@ -94,15 +115,14 @@ export async function runProgram(
     dependencies: [...request.getDependenciesList()].sort(),
     parent: request.getParent(),
     deletedWith: request.getDeletedwith(),
+    protect: request.getProtect(),
+    retainOnDelete: request.getRetainondelete(),
   }));
   const resolved = await Promise.all(
-    Object.entries(outputs).map(
-      ([name, value]) =>
-        new Promise<[string, unknown]>((resolve) => {
-          if (preview && !known) resolve([name, "unknown"]);
-          else pulumi.output(value).apply((plain) => resolve([name, plain]));
-        }),
-    ),
+    Object.entries(outputs).map(async ([name, value]) => {
+      const output = pulumi.output(value) as unknown as { isKnown: Promise<boolean>; promise(): Promise<unknown> };
+      return [name, (await output.isKnown) ? await output.promise() : "unknown"] as const;
+    }),
   );
   return { registered, outputs: Object.fromEntries(resolved) };
 }

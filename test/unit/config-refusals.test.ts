@@ -18,7 +18,12 @@ describe("refused, with path and message", () => {
     [
       "a key that is near none",
       { image: { zzzzzzzzzzzz: 2 } },
-      [{ path: "wmtp:image.zzzzzzzzzzzz", message: "unknown key; known: repository, pullCredential" }],
+      [
+        {
+          path: "wmtp:image.zzzzzzzzzzzz",
+          message: "unknown key; known: repository, ecr, registryUser, pullCredential, baseImage",
+        },
+      ],
     ],
     [
       "an unknown pipeline",

@@ -35,9 +35,9 @@ describe("defaults", () => {
           presets: { "1": "gpu-a100-80g-small", "2": "gpu-a100-80g-medium", "4": "gpu-a100-80g-large" },
         },
       },
-      storage: { bucket: "wmtp", adopt: false, transferAcceleration: false },
+      storage: { bucket: "wmtp", adopt: false, transferAcceleration: false, accessKeys: ["1"] },
       tracking: { experiment: "weighted-mtp/dev", allowedCidrs: [], instanceType: "t3.small", dataVolumeGiB: 50 },
-      image: {},
+      image: { repository: "wmtp", ecr: false },
       volumes: {
         storage: "vessl-storage",
         names: {
@@ -50,6 +50,7 @@ describe("defaults", () => {
       models: { delivery: "s3", base: "llama-7b-mtp", reference: "sheared-llama-2.7b" },
       cost: { currency: "USD", perHour: {}, maxGpusPerRun: 4, maxGpus: 4 },
       waivers: [],
+      ephemeral: false,
       resultsVersion: trainer.resultsVersion,
     });
   });

@@ -43,7 +43,13 @@ async function start(preload: string): Promise<InstanceType<typeof providerGrpc.
   const module = join(home, "preload.mjs");
   writeFileSync(module, preload);
   provider = spawn(process.execPath, ["--import", module, join(PROJECT, "launcher", "main.ts"), "127.0.0.1:1"], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, WMTP_HOME: home, WMTP_PYTHON: STAND_IN },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      WMTP_HOME: home,
+      WMTP_PYTHON: STAND_IN,
+      PULUMI_CONFIG: JSON.stringify({ "wmtp:launcher": '{"target":"local"}' }), // as the engine hands it over
+    },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [port] = (await once(provider.stdout as NodeJS.ReadableStream, "data")) as [Buffer];

@@ -159,9 +159,3 @@ test("a bad stack file registers nothing", async () => {
     "Pulumi.minitest.yaml has 1 problem; nothing was created or changed:\n  wmtp:pipelines.critic.gpus: 8 is not one of 1, 2, 4",
   );
 });
-
-test("the GPU cloud is refused in one sentence until it is there", async () => {
-  await expect(runProgram(stackFile("prod").config, { stack: "prod" })).rejects.toThrow(
-    'Pulumi.prod.yaml is valid, but target vessl is not part of this version yet: only "local" can be deployed',
-  );
-});

@@ -1,0 +1,269 @@
+/** The program on AWS, on mocks: which resources exist, who may do what, what is protected. What the engine makes of it: test/engine. */
+import { type ProgramOptions, type Registration, runProgram } from "../support/program.ts";
+import { stackFile } from "../support/stack-config.ts";
+
+const prod = stackFile("prod").config;
+const PREVIEW: ProgramOptions = { stack: "prod", preview: true };
+/** Infrastructure alone, which this version can deploy. */
+const bare = { ...prod, "wmtp:pipelines": {} };
+const BARE: ProgramOptions = { stack: "prod" };
+
+const ofType = (registered: readonly Registration[], type: string) =>
+  registered.filter((registration) => registration.type === type);
+const only = (registered: readonly Registration[], type: string) => {
+  const found = ofType(registered, type);
+  expect(found).toHaveLength(1);
+  return found[0] as Registration;
+};
+
+interface Statement {
+  readonly Sid: string;
+  readonly Effect: string;
+  readonly Action: readonly string[];
+  readonly Resource?: readonly string[];
+}
+/** Every policy document of the plan, by the resource it is in. */
+function statements(registered: readonly Registration[]): { of: string; statement: Statement }[] {
+  return registered.flatMap(({ type, name, inputs }) =>
+    ["policy", "assumeRolePolicy"].flatMap((key) => {
+      const text = inputs[key];
+      if (typeof text !== "string" || !text.includes("Statement")) return [];
+      return JSON.parse(text).Statement.map((statement: Statement) => ({ of: `${type} ${name}`, statement }));
+    }),
+  );
+}
+
+/** AWS has no resources to name for these; see the service authorization reference of each service. */
+const WITHOUT_RESOURCES = [
+  "ec2:DescribeSnapshots",
+  "ec2:DescribeVolumes",
+  "route53:ListHostedZones",
+  "ssm:UpdateInstanceInformation",
+  "ssmmessages:CreateControlChannel",
+  "ssmmessages:CreateDataChannel",
+  "ssmmessages:OpenControlChannel",
+  "ssmmessages:OpenDataChannel",
+];
+
+test("prod is bucket, tracker, image, volumes and five runs, whatever is known already", async () => {
+  const plans = [];
+  for (const known of [false, true]) plans.push((await runProgram(prod, { ...PREVIEW, known })).registered);
+  const urns = plans.map((plan) => plan.map(({ urn }) => urn).sort());
+  expect(urns[0]).toEqual(urns[1]);
+  const components = plans[1]!.filter(({ custom, type }) => !custom && type.startsWith("wmtp:"));
+  expect(components.map(({ type, name }) => `${type.split(":")[2]} ${name}`).sort()).toEqual(
+    [
+      "ArtifactStore store",
+      "FilledVolume datasets",
+      "FilledVolume models",
+      "HostCredentials tracker",
+      "HostData tracker",
+      "HostNetwork tracker",
+      "MlflowHost tracker",
+      "PrivateBucket store",
+      "PrivateBucket store-access-logs",
+      "RunIdentity runs",
+      "TrainerImage image",
+      ...["baseline", "critic", "ntp", "rho1", "verifiable"].map((name) => `TrainingRun ${name}`),
+    ].sort(),
+  );
+});
+
+test("runs on the GPU cloud are refused by an update, before anything is registered", async () => {
+  await expect(runProgram(prod, { stack: "prod" })).rejects.toThrow(
+    "runs on the GPU cloud can be previewed, but not deployed by this version; nothing was created or changed",
+  );
+});
+
+test("without pipelines there is infrastructure alone", async () => {
+  const { registered, outputs } = await runProgram(bare, BARE);
+  expect(registered.filter(({ type }) => type.startsWith("launcher:"))).toEqual([]);
+  expect(outputs).toMatchObject({
+    region: "eu-north-1",
+    bucket: "wmtp",
+    trackerUrl: "https://203.0.113.10",
+    image: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}`,
+    experiment: "weighted-mtp/production",
+  });
+});
+
+test("every run waits for a tracker that answers, and is told the image by digest", async () => {
+  const { registered } = await runProgram(prod, PREVIEW);
+  const gate = only(registered, "command:local:Command").urn;
+  const image = only(registered, "docker:index/image:Image").urn;
+  const runs = ofType(registered, "launcher:index:Run");
+  expect(runs).toHaveLength(5);
+  for (const run of runs) {
+    expect(run.dependencies).toContain(gate);
+    expect(run.dependencies).toContain(image);
+    expect(run.inputs.image).toMatch(/^ghcr\.io\/my-org\/wmtp@sha256:[0-9a-f]{64}$/);
+  }
+});
+
+test.each([
+  ["an address", {}],
+  ["a domain", { domain: "mlflow.example.org" }],
+])("no policy allows everything: %s", async (_, tracking) => {
+  const config = { ...bare, "wmtp:tracking": { allowedCidrs: ["203.0.113.0/24"], ...tracking } };
+  const { registered } = await runProgram(config, BARE);
+  const all = statements(registered);
+  expect(all.length).toBeGreaterThan(15);
+  for (const { of, statement } of all) {
+    if (statement.Effect === "Deny") continue;
+    for (const action of statement.Action) {
+      expect(`${of} ${action}`).not.toContain("*");
+      if (statement.Resource?.includes("*")) expect(WITHOUT_RESOURCES).toContain(action);
+    }
+  }
+});
+
+test("a training run reads models and data and writes below its own stack's checkpoints", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const { inputs } = only(registered, "aws:iam/userPolicy:UserPolicy");
+  const allowed = JSON.parse(inputs.policy as string).Statement as Statement[];
+  const resources = (action: string) =>
+    allowed.flatMap((statement) => (statement.Action.includes(action) ? (statement.Resource ?? []) : []));
+  expect(resources("s3:GetObject").sort()).toEqual([
+    "arn:aws:s3:::wmtp/checkpoints/prod/*",
+    "arn:aws:s3:::wmtp/datasets/*",
+    "arn:aws:s3:::wmtp/models/*",
+  ]);
+  expect(resources("s3:PutObject")).toEqual(["arn:aws:s3:::wmtp/checkpoints/prod/*"]);
+  expect(resources("s3:DeleteObject")).toEqual(["arn:aws:s3:::wmtp/checkpoints/prod/*"]);
+  expect(allowed.flatMap(({ Action }) => Action).filter((action) => !action.startsWith("s3:"))).toEqual([]);
+});
+
+test("the host writes artifacts and backups, reads its one secret, and proves its one domain", async () => {
+  const config = { ...bare, "wmtp:tracking": { allowedCidrs: ["203.0.113.0/24"], domain: "mlflow.example.org" } };
+  const { registered } = await runProgram(config, BARE);
+  const { inputs } = ofType(registered, "aws:iam/rolePolicy:RolePolicy").find(({ name }) => name === "tracker")!;
+  const allowed = JSON.parse(inputs.policy as string).Statement as Statement[];
+  const of = (action: string) => allowed.find(({ Action }) => Action.includes(action))?.Resource;
+  expect(of("s3:PutObject")).toEqual(["arn:aws:s3:::wmtp/mlflow-artifacts/*", "arn:aws:s3:::wmtp/mlflow-backups/*"]);
+  expect(of("secretsmanager:GetSecretValue")).toEqual(["arn:aws:secretsmanager:eu-north-1:1:secret:s"]);
+  expect(of("route53:ChangeResourceRecordSets")).toEqual(["arn:aws:route53:::hostedzone/Z0123456789"]);
+});
+
+test("protected are the buckets, the data volume and its snapshots, and nothing else", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const named = (found: readonly Registration[]) => found.map(({ type, name }) => `${type} ${name}`).sort();
+  expect(named(registered.filter(({ protect }) => protect))).toEqual([
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy tracker",
+    "aws:ebs/volume:Volume tracker",
+    "aws:s3/bucket:Bucket store",
+    "aws:s3/bucket:Bucket store-access-logs",
+  ]);
+  expect(named(registered.filter(({ retainOnDelete }) => retainOnDelete))).toEqual([
+    "aws:s3/bucket:Bucket store",
+    "aws:s3/bucket:Bucket store-access-logs",
+  ]);
+  for (const { inputs } of ofType(registered, "aws:s3/bucket:Bucket")) expect(inputs.forceDestroy).toBe(false);
+});
+
+test("an ephemeral stack protects nothing and goes with its data", async () => {
+  const { registered } = await runProgram({ ...bare, "wmtp:ephemeral": true }, BARE);
+  expect(registered.filter(({ protect, retainOnDelete }) => protect || retainOnDelete)).toEqual([]);
+  for (const { inputs } of ofType(registered, "aws:s3/bucket:Bucket")) expect(inputs.forceDestroy).toBe(true);
+  expect(only(registered, "aws:secretsmanager/secret:Secret").inputs.recoveryWindowInDays).toBe(0);
+});
+
+test("HTTPS from the allowed blocks is the only way in", async () => {
+  const config = { ...bare, "wmtp:tracking": { allowedCidrs: ["203.0.113.0/24", "198.51.100.7/32"] } };
+  const { registered } = await runProgram(config, BARE);
+  const rules = ofType(registered, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule");
+  expect(rules.map(({ inputs }) => [inputs.cidrIpv4, inputs.ipProtocol, inputs.fromPort, inputs.toPort])).toEqual([
+    ["203.0.113.0/24", "tcp", 443, 443],
+    ["198.51.100.7/32", "tcp", 443, 443],
+  ]);
+  expect(only(registered, "aws:ec2/securityGroup:SecurityGroup").inputs).not.toHaveProperty("ingress");
+  expect(only(registered, "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup").inputs).toEqual({
+    vpcId: "id of tracker",
+  });
+});
+
+test("the host: tokens for its metadata, encrypted disks, no key pair, replaced when what runs on it changes", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const { inputs } = only(registered, "aws:ec2/instance:Instance");
+  expect(inputs).toMatchObject({
+    metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+    rootBlockDevice: { volumeType: "gp3", encrypted: true },
+    userDataReplaceOnChange: true,
+  });
+  expect(inputs).not.toHaveProperty("keyName");
+  expect(only(registered, "aws:ebs/volume:Volume").inputs).toMatchObject({ type: "gp3", encrypted: true, size: 50 });
+});
+
+test("the bucket: versions, encryption, no public access, no ACLs, TLS only, logs, nothing left of broken uploads", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const of = (type: string) => ofType(registered, type).find(({ name }) => name === "store")?.inputs;
+  expect(of("aws:s3/bucketVersioning:BucketVersioning")).toMatchObject({
+    versioningConfiguration: { status: "Enabled" },
+  });
+  expect(of("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")).toMatchObject({
+    blockPublicAcls: true,
+    blockPublicPolicy: true,
+    ignorePublicAcls: true,
+    restrictPublicBuckets: true,
+  });
+  expect(of("aws:s3/bucketOwnershipControls:BucketOwnershipControls")).toMatchObject({
+    rule: { objectOwnership: "BucketOwnerEnforced" },
+  });
+  expect(of("aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration")?.rules).toEqual([
+    { applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } },
+  ]);
+  expect(of("aws:s3/bucketLogging:BucketLogging")).toMatchObject({ targetPrefix: "s3/" });
+  expect(JSON.stringify(of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")?.rules)).toContain(
+    '"abortIncompleteMultipartUpload":{"daysAfterInitiation":7}',
+  );
+  const policy = JSON.parse(of("aws:s3/bucketPolicy:BucketPolicy")?.policy as string).Statement as Statement[];
+  expect(policy.map(({ Sid, Effect }) => `${Effect} ${Sid}`)).toEqual(["Deny DenyWithoutTls", "Deny DenyOldTls"]);
+  expect(ofType(registered, "aws:s3/bucketAccelerateConfiguration:BucketAccelerateConfiguration")).toEqual([]);
+});
+
+test("a key of one's own encrypts the bucket, and the run and the host may use it", async () => {
+  const kmsKeyArn = "arn:aws:kms:eu-north-1:111122223333:key/1234abcd-12ab";
+  const { registered } = await runProgram({ ...bare, "wmtp:storage": { bucket: "wmtp", kmsKeyArn } }, BARE);
+  const users = statements(registered).filter(({ statement }) => statement.Sid === "UseKey");
+  expect(users.map(({ of, statement }) => [of, statement.Resource])).toEqual([
+    ["aws:iam/userPolicy:UserPolicy runs", [kmsKeyArn]],
+    ["aws:iam/rolePolicy:RolePolicy tracker", [kmsKeyArn]],
+  ]);
+});
+
+test("an adopted bucket is used and not touched", async () => {
+  const { registered } = await runProgram({ ...bare, "wmtp:storage": { bucket: "theirs", adopt: true } }, BARE);
+  expect(registered.filter(({ type }) => type.startsWith("aws:s3/"))).toEqual([]);
+});
+
+test("an adopted network gets a security group, and nothing else", async () => {
+  const network = { vpcId: "vpc-0123456789abcdef0", subnetId: "subnet-0123456789abcdef0" };
+  const config = { ...bare, "wmtp:tracking": { allowedCidrs: ["203.0.113.0/24"], network } };
+  const { registered } = await runProgram(config, BARE);
+  expect(ofType(registered, "aws:ec2/vpc:Vpc")).toEqual([]);
+  expect(only(registered, "aws:ec2/securityGroup:SecurityGroup").inputs.vpcId).toBe(network.vpcId);
+  expect(only(registered, "aws:ebs/volume:Volume").inputs.availabilityZone).toBe("eu-north-1c");
+});
+
+test("a new access key joins the old one; the runs' inputs know of neither", async () => {
+  const two = await runProgram({ ...prod, "wmtp:storage": { bucket: "wmtp", accessKeys: ["1", "2"] } }, PREVIEW);
+  const keys = ofType(two.registered, "aws:iam/accessKey:AccessKey");
+  expect(keys.map(({ name }) => name)).toEqual(["runs-1", "runs-2"]);
+  expect(two.outputs.runsAccessKeyId).toBe("id of runs-2");
+  const runs = (registered: readonly Registration[]) =>
+    ofType(registered, "launcher:index:Run").map(({ inputs }) => inputs);
+  expect(runs(two.registered)).toEqual(runs((await runProgram(prod, PREVIEW)).registered));
+});
+
+test("with a domain the certificate is Let's Encrypt's: no CA of ours, a record in the zone", async () => {
+  const config = { ...bare, "wmtp:tracking": { allowedCidrs: ["203.0.113.0/24"], domain: "mlflow.example.org" } };
+  const { registered, outputs } = await runProgram(config, BARE);
+  expect(registered.filter(({ type }) => type.startsWith("tls:"))).toEqual([]);
+  expect(only(registered, "aws:route53/record:Record").inputs).toMatchObject({
+    name: "mlflow.example.org",
+    type: "A",
+    zoneId: "Z0123456789",
+    records: ["203.0.113.10"],
+  });
+  expect(outputs.trackerUrl).toBe("https://mlflow.example.org");
+  expect(outputs.trackerCaCertificate).toBe("");
+});
