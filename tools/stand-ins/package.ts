@@ -37,6 +37,7 @@ export interface ResourceType {
   derive?(id: string, inputs: Properties): Properties;
   /** Returns the computed outputs that change; a preview then knows none. Default: all stay as they are. */
   update?(id: string, old: Properties, inputs: Properties, context: ResourceContext): Promise<Properties>;
+  /** `old` with what the hook said of it. */
   delete?(id: string, old: Properties, context: ResourceContext): Promise<void>;
   /** Told of every resource that is in the state already, with its outputs, before anything is done to it. */
   seen?(old: Properties): void;

@@ -4,7 +4,7 @@ import type { ResourceLog } from "../../launcher/engine-log.ts";
 import { UNKNOWN } from "../../launcher/values.ts";
 import { runHook } from "./hook.ts";
 import type { Package, ResourceContext, ResourceType } from "./package.ts";
-import { canonical, hasSecret, isSecret, type Properties, plain, secret } from "./wire.ts";
+import { canonical, hasSecret, isSecret, type Properties, plain, secret, secretWords } from "./wire.ts";
 
 /** As the real providers do: which inputs the provider filled in, so that they stay when the program still leaves them out. */
 const DEFAULTS = "__defaults";
@@ -113,8 +113,8 @@ export class Resources {
   async delete(urn: string, id: string, olds: Properties): Promise<void> {
     const type = this.type(urn);
     const old = plain(olds);
-    await runHook("delete", this.context(urn), { id, inputs: old, outputs: old });
-    await type.delete?.(id, old, this.context(urn));
+    const told = await runHook("delete", this.context(urn), { id, inputs: old, outputs: old });
+    await type.delete?.(id, { ...old, ...told }, this.context(urn));
   }
 
   private context(urn: string): ResourceContext {
@@ -143,15 +143,18 @@ export class Resources {
   }
 }
 
-/** Inputs as they came, secrets wrapped, and the computed outputs with theirs. */
+/** Inputs as they came, secrets wrapped, and the computed outputs with theirs: also where a type has passed a secret on. */
 function finish(type: ResourceType, inputs: Properties, computed: Properties): Properties {
+  const words = secretWords(inputs);
   const fromSecrets = hasSecret(inputs) ? (type.derivedOutputs ?? []) : [];
   const hidden = new Set([...(type.secretOutputs ?? []), ...fromSecrets]);
-  const hide = (key: string, value: unknown) =>
-    !isSecret(value) && (hidden.has(key) || hasSecret(inputs[key])) ? secret(value) : value;
-  const outputs = Object.entries(computed).filter(([, value]) => value !== undefined);
+  const isHidden = (key: string, value: unknown) =>
+    hidden.has(key) || isSecret(inputs[key]) || words.some((word) => JSON.stringify(value).includes(word));
+  const outputs = Object.entries(computed)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => [key, !isSecret(value) && isHidden(key, value) ? secret(value) : value]);
   const { [DEFAULTS]: _, ...given } = inputs;
-  return { ...given, ...Object.fromEntries(outputs.map(([key, value]) => [key, hide(key, value)])) };
+  return { ...given, ...Object.fromEntries(outputs) };
 }
 
 /** `check` passes secrets on as they came; only what it filled in or changed is taken from the plain inputs. */

@@ -16,6 +16,10 @@ import { type Properties, plain, redact, secretWords } from "./wire.ts";
 type Struct = struct.Struct;
 /** How often we look whether the engine is still our parent. */
 const PARENT_POLL_MS = 500;
+/** Between a SIGINT and our end, if nothing is being done. */
+const SIGINT_GRACE_MS = 200;
+/** Calls of the engine that have no answer yet. */
+let inFlight = 0;
 
 /** Serves `pack` until the engine ends the process. */
 export async function serve(pack: Package): Promise<void> {
@@ -28,7 +32,9 @@ export async function serve(pack: Package): Promise<void> {
       error ? reject(error) : resolve(bound),
     );
   });
-  process.on("SIGINT", () => undefined); // Ctrl-C reaches the whole group; the engine tells us, and still gets an answer
+  // The engine ends a provider with SIGINT, and kills it after five seconds. Ctrl-C is the same signal to the whole group, but the
+  // engine then still asks us to cancel and waits for its answers.
+  process.on("SIGINT", () => setInterval(() => inFlight > 0 || process.exit(0), SIGINT_GRACE_MS));
   const engine = process.ppid;
   setInterval(() => process.ppid === engine || process.exit(1), PARENT_POLL_MS).unref();
   process.stdout.write(`${port}\n`);
@@ -131,12 +137,15 @@ type AnyMessage = any;
 /** One gRPC method: what `handle` throws becomes its error, without any word that was secret in the request. */
 function answer(handle: (request: AnyMessage) => unknown): grpc.handleUnaryCall<AnyMessage, AnyMessage> {
   return async ({ request }, callback) => {
+    inFlight += 1;
     try {
       callback(null, await handle(request));
     } catch (error) {
       const words = REQUEST_STRUCTS.flatMap((get) => secretWords(properties(request[get]?.())));
       const message = redact(error instanceof Error ? error.message : String(error), words);
       callback({ code: grpc.status.UNKNOWN, details: message });
+    } finally {
+      inFlight -= 1;
     }
   };
 }

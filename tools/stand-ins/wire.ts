@@ -1,18 +1,16 @@
 /** The engine's wire format: properties as plain JSON in which secrets are wrapped and unknown values are a word. */
-import rpc from "@pulumi/pulumi/runtime/rpc.js";
+import { specialSecretSig, specialSigKey } from "@pulumi/pulumi/runtime/rpc.js";
 import { unwrap } from "../../launcher/values.ts";
 
 export type Properties = Readonly<Record<string, unknown>>;
 
 /** The value, marked for the engine as one that must never be shown nor stored in clear. */
 export function secret(value: unknown): unknown {
-  return { [rpc.specialSigKey]: rpc.specialSecretSig, value };
+  return { [specialSigKey]: specialSecretSig, value };
 }
 
 export function isSecret(value: unknown): boolean {
-  return (
-    value !== null && typeof value === "object" && (value as Properties)[rpc.specialSigKey] === rpc.specialSecretSig
-  );
+  return value !== null && typeof value === "object" && (value as Properties)[specialSigKey] === specialSecretSig;
 }
 
 /** Whether `value` is, or holds, a secret. */

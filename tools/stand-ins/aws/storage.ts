@@ -27,6 +27,13 @@ export const storageTypes: Readonly<Record<string, ResourceType>> = {
     {
       replaces: ["bucket", "bucketPrefix", "bucketNamespace", "objectLockEnabled"],
       adopt: (id) => ({ bucket: id }),
+      delete: async (id, { objects, forceDestroy }) => {
+        // How many there are only a hook can know: {"objects": 3}.
+        if (Number(objects ?? 0) === 0 || forceDestroy === true) return;
+        throw new Error(
+          `BucketNotEmpty: bucket ${id} holds ${objects} objects and forceDestroy is not set: empty it first`,
+        );
+      },
     },
     (id, inputs) => ({ ...bucketOutputs(id), tagsAll: account.tagsAll(inputs) }),
   ),
