@@ -28,6 +28,8 @@ export interface ResourceType {
   readonly derivedOutputs?: readonly string[];
   /** Defaults for what the program leaves out. Values may be unknown still. @throws Error if the inputs cannot be. */
   check?(inputs: Properties): Properties;
+  /** What of the inputs counts when old and new ones are compared. Default: everything. */
+  compared?(inputs: Properties): Properties;
   /** Replaces `replaces` for this change: for rules that other properties decide. */
   mustReplace?(changed: readonly string[], inputs: Properties): readonly string[];
   /** Whether the resource has to be made anew although nothing changed: `readyForRenewal` is then what the engine shows. */

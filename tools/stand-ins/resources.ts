@@ -54,7 +54,8 @@ export class Resources {
   diff(urn: string, { olds, oldInputs, news }: Change): Difference {
     const type = this.type(urn);
     type.seen?.(plain(olds));
-    const [before, after] = [plain(oldInputs), plain(news)];
+    const compared = (inputs: Properties) => type.compared?.(plain(inputs)) ?? plain(inputs);
+    const [before, after] = [compared(oldInputs), compared(news)];
     const changed = new Map<string, "ADD" | "UPDATE" | "DELETE">();
     for (const property of new Set([...Object.keys(before), ...Object.keys(after)])) {
       if (property === DEFAULTS || canonical(before[property]) === canonical(after[property])) continue;

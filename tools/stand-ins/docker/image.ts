@@ -34,6 +34,8 @@ export const imageType: ResourceType = {
     // An input as any other, so that a change of a file is a difference.
     return { ...properties, contextDigest: hashContext(context) };
   },
+  // Who pushes makes no other image; a registry's passwords change often.
+  compared: ({ registry, ...inputs }) => ({ ...inputs, server: (registry as Inputs["registry"])?.server }),
   async create(properties, of) {
     const inputs = properties as unknown as Inputs;
     return { id: inputs.imageName, outputs: await buildAndPush(inputs, of) };
