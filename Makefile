@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 # The stack's environment, in every recipe that talks to Pulumi or to the program.
 env = eval "$$(tools/env)" &&
 wmtp = node cli/wmtp.ts
+# Where the providers of AWS, Docker and so on come from; stops with a remedy where they cannot come.
+plugins = plugins=$$(tools/plugins '$(STACK)' $(1)) && eval "$$plugins" &&
 
 .PHONY: help
 help: ## list the commands
@@ -22,7 +24,7 @@ stack-file:
 
 .PHONY: up
 up: stack-file prepare ## create the stack and train what is not trained yet; ends with the results
-	@$(env) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
+	@$(env) $(call plugins,up) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
 	  started=$$(date +%s); pulumi up --yes --stack '$(STACK)'; code=$$?; \
 	  [ $$code = 0 ] && started=0; $(wmtp) outputs --stack '$(STACK)' --table --since $$started || true; \
 	  exit $$code; }
@@ -30,7 +32,7 @@ up: stack-file prepare ## create the stack and train what is not trained yet; en
 .PHONY: preview
 preview: stack-file $(if $(filter Linux,$(shell uname -s)),prepare,setup) ## say what `make up` would do
 	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
-	@$(env) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
+	@$(env) $(call plugins,preview) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
 
 .PHONY: down
 down: ## destroy the stack and stop its processes; results and checkpoints stay

@@ -149,6 +149,21 @@ describe("make env", () => {
     expect(read("Pulumi.prod.yaml")).toBe(cloud);
     expect(read("Pulumi.own.yaml")).toBe(secret);
 
+    // A salt that git does not know was written by a preview here.
+    const git = (...args: string[]) =>
+      execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], {
+        cwd: project,
+        env: plain,
+        stdio: "ignore",
+      });
+    git("init");
+    writeFileSync(join(project, "Pulumi.prod.yaml"), cloud.replace("encryptionsalt: v1:old\n", ""));
+    git("add", "Pulumi.prod.yaml");
+    git("commit", "-m", "a stack");
+    writeFileSync(join(project, "Pulumi.prod.yaml"), cloud);
+    execFileSync("tools/env", { cwd: project, env: plain });
+    expect(read("Pulumi.prod.yaml")).not.toContain("encryptionsalt");
+
     // Once the stack has a state here, the salt is ours.
     const stacks = join(project, ".wmtp/state/.pulumi/stacks/wmtp");
     mkdirSync(stacks, { recursive: true });

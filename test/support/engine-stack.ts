@@ -18,7 +18,8 @@ import { parse, stringify } from "yaml";
 import type { RunOutputs } from "../../launcher/resources/run.ts";
 
 const PROJECT = resolve(import.meta.dirname, "..", "..");
-const LINKED = ["main.js", "launcher", "node_modules", "package.json"];
+const LINKED = ["main.js", "launcher", "node_modules", "package.json", "tools", "trainer"];
+const STAND_INS = join(PROJECT, "tools", "stand-ins", "bin");
 /** Nothing here waits for a person; what takes longer than this hangs. */
 const UP_MS = 240_000;
 
@@ -29,7 +30,9 @@ export interface Result {
 }
 
 export interface EngineStackOptions {
-  /** Sets values of Pulumi.minitest.yaml: `"wmtp:pipelines.critic.gpus": 1`; undefined removes the key. */
+  /** The committed stack file it starts from; "prod" comes with stand-ins for AWS. @default "minitest" */
+  readonly from?: "minitest" | "prod";
+  /** Sets values of that file: `"wmtp:pipelines.critic.gpus": 1`; undefined removes the key. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** The real trainer instead of the stand-in. */
   readonly realTrainer?: boolean;
@@ -53,8 +56,10 @@ export class EngineStack {
     for (const folder of ["project", "state", "home"]) mkdirSync(join(this.root, folder));
     copyFileSync(join(PROJECT, "Pulumi.yaml"), join(this.project, "Pulumi.yaml"));
     for (const name of LINKED) symlinkSync(join(PROJECT, name), join(this.project, name));
+    const from = options.from ?? "minitest";
     this.env = {
-      PATH: `${join(PROJECT, ".tools", "bin")}:${process.env.PATH}`,
+      PATH: `${from === "prod" ? `${STAND_INS}:` : ""}${join(PROJECT, ".tools", "bin")}:${process.env.PATH}`,
+      ...(from === "prod" ? { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true" } : {}),
       HOME: process.env.HOME,
       PULUMI_HOME: join(PROJECT, ".tools", "pulumi-home"),
       PULUMI_BACKEND_URL: `file://${join(this.root, "state")}`,
@@ -66,15 +71,17 @@ export class EngineStack {
       ...(options.realTrainer ? {} : { WMTP_PYTHON: join(PROJECT, "test", "support", "stand-in-python") }),
       ...options.env,
     };
-    const config = parse(readFileSync(join(PROJECT, "Pulumi.minitest.yaml"), "utf8"));
+    const config = parse(readFileSync(join(PROJECT, `Pulumi.${from}.yaml`), "utf8"));
     delete config.encryptionsalt;
     writeFileSync(this.configFile, stringify(config));
-    const sources = options.realTrainer ? join(PROJECT, "storage", "minitest") : this.makeSources();
-    this.configure({
-      "wmtp:volumes.sources": { models: join(sources, "models"), datasets: join(sources, "datasets") },
-      ...(options.realTrainer ? {} : { "wmtp:overrides.training\\.seed": 10 }),
-      ...options.config,
-    });
+    if (from === "minitest") {
+      const sources = options.realTrainer ? join(PROJECT, "storage", "minitest") : this.makeSources();
+      this.configure({
+        "wmtp:volumes.sources": { models: join(sources, "models"), datasets: join(sources, "datasets") },
+        ...(options.realTrainer ? {} : { "wmtp:overrides.training\\.seed": 10 }),
+      });
+    }
+    this.configure(options.config ?? {});
     this.mustRun("stack", "select", "--create");
   }
 

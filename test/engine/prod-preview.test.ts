@@ -1,0 +1,86 @@
+/** A preview of prod by the real engine, offline: the whole graph, in dependency order, and no secret anywhere. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { EngineStack } from "../support/engine-stack.ts";
+
+jest.setTimeout(300_000);
+const PLANTED = { admin: "planted-admin-password", token: "planted-registry-token", hub: "planted-hub-token" };
+
+let stack: EngineStack;
+beforeAll(() => {
+  stack = new EngineStack("prod", { from: "prod", config: { "wmtp:image.registryUser": "somebody" } });
+  stack.mustRun("config", "set", "--secret", "wmtp:mlflowAdminPassword", PLANTED.admin);
+  stack.mustRun("config", "set", "--secret", "wmtp:registryToken", PLANTED.token);
+  stack.mustRun("config", "set", "--secret", "wmtp:hfToken", PLANTED.hub);
+});
+afterAll(() => stack?.dispose());
+
+interface Step {
+  readonly op: string;
+  readonly urn: string;
+  readonly newState: { readonly type: string; readonly inputs: Record<string, unknown>; readonly protect?: boolean };
+}
+
+const planted = (text: string) => Object.values(PLANTED).filter((secret) => text.includes(secret));
+
+test("shows bucket, identity, tracker, image, volumes and runs, and makes nothing", () => {
+  const text = stack.mustRun("preview", "--json");
+  const { steps } = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)) as { steps: Step[] };
+  expect(new Set(steps.map(({ op }) => op))).toEqual(new Set(["create"]));
+  const count = (type: string) => steps.filter(({ newState }) => newState.type === type).length;
+  expect({
+    buckets: count("aws:s3/bucket:Bucket"),
+    instances: count("aws:ec2/instance:Instance"),
+    volumes: count("aws:ebs/volume:Volume"),
+    images: count("docker:index/image:Image"),
+    gates: count("command:local:Command"),
+    runs: count("launcher:index:Run"),
+  }).toEqual({ buckets: 2, instances: 1, volumes: 1, images: 1, gates: 1, runs: 5 });
+  const run = steps.find(({ urn }) => urn.endsWith("launcher:index:Run::ntp"))?.newState.inputs;
+  expect(run).toMatchObject({ pipeline: "ntp", gpus: 1, experiment: "weighted-mtp/production/ntp" });
+  expect(stack.state().deployment.resources ?? []).toEqual([]);
+});
+
+test("no planted secret is in what it prints, in its plan, or in any file it leaves", () => {
+  const shown = stack.mustRun("preview", "--diff") + stack.mustRun("preview", "--json", "--show-sames");
+  expect(shown).toContain("secretString");
+  expect(planted(shown)).toEqual([]);
+  const plan = join(stack.root, "plan.json");
+  stack.mustRun("preview", "--save-plan", plan);
+  expect(planted(readFileSync(plan, "utf8"))).toEqual([]);
+  const files = readdirSync(stack.root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(files.length).toBeGreaterThan(3);
+  for (const { parentPath, name } of files)
+    expect([name, planted(readFileSync(join(parentPath, name), "latin1"))]).toEqual([name, []]);
+});
+
+test("an update with runs is refused before anything is made", () => {
+  const { code, text } = stack.up();
+  expect(code).not.toBe(0);
+  expect(text).toContain("runs on the GPU cloud can be previewed, but not deployed by this version");
+  expect(text).toContain("wmtp:pipelines: {}");
+  expect(stack.state().deployment.resources?.filter(({ type }) => !type.startsWith("pulumi:")) ?? []).toEqual([]);
+});
+
+test.each([
+  [
+    "a region without Transfer Acceleration",
+    { "wmtp:storage.transferAcceleration": true },
+    "S3 has no Transfer Acceleration in eu-north-1",
+  ],
+  [
+    "the whole internet",
+    { "wmtp:tracking.allowedCidrs": ["0.0.0.0/0"] },
+    "lets the whole internet reach the tracker's login",
+  ],
+  ["nobody at all", { "wmtp:tracking.allowedCidrs": [] }, "wmtp:tracking.allowedCidrs: names nobody"],
+  ["an image without a registry", { "wmtp:image.repository": "wmtp" }, '"wmtp" names no registry'],
+])("refuses %s in the preview", (_, config, message) => {
+  const before = stack.configuration();
+  stack.configure(config);
+  const { code, text } = stack.pulumi("preview");
+  stack.restore(before);
+  expect(code).not.toBe(0);
+  expect(text).toContain(message);
+  expect(text).toContain("nothing was created or changed");
+});
