@@ -23,7 +23,13 @@ export function execute(command: readonly string[], { stdin, env, cwd, signal, o
   return new Promise((resolve, reject) => {
     // A group of its own: ending a shell alone would leave what it started.
     const child = spawn(command[0] as string, command.slice(1), { env, cwd, detached: true });
-    const kill = () => child.pid !== undefined && process.kill(-child.pid, "SIGTERM");
+    const kill = () => {
+      try {
+        process.kill(-(child.pid as number), "SIGTERM");
+      } catch {
+        // it has ended by itself
+      }
+    };
     signal?.addEventListener("abort", kill, { once: true });
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {
