@@ -1,4 +1,4 @@
-// Adds up the reports of the checks, jest and pytest; the last line it prints is "N passed, N failed".
+// Adds up the reports of the checks, jest (containers apart) and pytest; the last line it prints is "N passed, N failed".
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -54,6 +54,10 @@ if (import.meta.main) {
       skipped: 0,
     },
     jest: suite(folder, "jest", "jest.json", countJest),
+    // Not part of the fast run.
+    ...(existsSync(join(folder, "containers.exit"))
+      ? { containers: suite(folder, "containers", "containers.json", countJest) }
+      : {}),
     pytest: suite(folder, "pytest", "pytest.xml", countJunit),
   };
   for (const { name } of checks.filter((check) => !check.ok))
