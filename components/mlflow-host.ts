@@ -91,7 +91,7 @@ export class MlflowHost extends pulumi.ComponentResource {
         holes.instance,
         name,
         {
-          ami: aws.ssm.getParameterOutput({ name: IMAGE_PARAMETER }, own).value,
+          ami: aws.ssm.getParameterOutput({ name: IMAGE_PARAMETER }, own).insecureValue,
           instanceType: args.instanceType,
           primaryNetworkInterface: { networkInterfaceId: interfaceId },
           iamInstanceProfile: profile,

@@ -63,6 +63,7 @@ const wholeMachine = {
   npm: "",
   bwrap: "",
   setpriv: "",
+  openssl: "",
   go: "echo go1.26.1",
 };
 

@@ -47,7 +47,7 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
 /** What AWS answers to the questions of the program. */
 const ANSWERS: Readonly<Record<string, (args: Record<string, unknown>) => object>> = {
   "aws:index/getAvailabilityZones:getAvailabilityZones": () => ({ names: ["eu-north-1a", "eu-north-1b"] }),
-  "aws:ssm/getParameter:getParameter": () => ({ value: "ami-0123456789abcdef0" }),
+  "aws:ssm/getParameter:getParameter": () => ({ insecureValue: "ami-0123456789abcdef0" }),
   "aws:s3/getBucket:getBucket": ({ bucket }) => ({ bucket, arn: `arn:aws:s3:::${bucket}` }),
   "aws:ec2/getSubnet:getSubnet": ({ id }) => ({ id, availabilityZone: "eu-north-1c" }),
   "aws:route53/getZone:getZone": ({ name }) => ({ name, zoneId: "Z0123456789" }),

@@ -46,6 +46,7 @@ check_prerequisites() {
   find_python || true
   machine_has node || lacks "Node" "Debian: nodejs; any version that runs npm will do, Node 24 is then installed here" nodejs
   machine_has npm || lacks npm "Debian: npm" npm
+  machine_has openssl || lacks openssl "Debian: openssl; it makes the certificates of a stack with stand-ins" openssl
   if [ "$(uname -s)" = Linux ]; then
     machine_has bwrap || lacks bubblewrap "Debian: bubblewrap; it isolates the solutions that are executed" bubblewrap
     machine_has setpriv || lacks setpriv "Debian: util-linux" util-linux
