@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import boto3
 
@@ -39,7 +39,7 @@ def names() -> list[str]:
 
 
 def backup() -> None:
-    name = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ.dump")
+    name = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ.dump")
     FILE.unlink(missing_ok=True)
     try:
         FILE.touch(mode=0o600)
@@ -131,7 +131,7 @@ def main() -> None:
         case ["restore", wanted]:
             restore(wanted)
         case _:
-            sys.exit(__doc__)
+            sys.exit("usage: wmtp-backup | wmtp-restore latest | wmtp-restore NAME | wmtp-restore --list")
 
 
 if __name__ == "__main__":

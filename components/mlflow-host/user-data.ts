@@ -151,7 +151,7 @@ function device(settings: HostSettings): string {
 function ours(name: string): string {
   return readFileSync(join(import.meta.dirname, name), "utf8")
     .replace(/^\s*#(?!!).*\n/gm, "")
-    .replace(/^"""[^]*?"""\n/m, "");
+    .replace(/^\s*"""[\s\S]*?"""\n/gm, "");
 }
 
 function fill(text: string, values: Readonly<Record<string, string>>): string {

@@ -1,0 +1,176 @@
+/**
+ * `up` of prod's infrastructure by the real engine, with a machine that really boots behind the stand-in for AWS: the URL resolves when
+ * the tracker answers, a second `up` changes nothing, a new host keeps the experiments, protected data is not destroyed.
+ */
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DEBIAN } from "../support/docker-cli.ts";
+import { EngineStack } from "../support/engine-stack.ts";
+import { Registry } from "../support/registry.ts";
+import { Cloud } from "./cloud.ts";
+import { destroyMachine, detachVolume, inMachine, PROJECT, prepareMachines, run } from "./machine.ts";
+
+jest.setTimeout(900_000);
+const MACHINE = "wmtp-test-prod";
+const ADDRESS = "198.51.100.13";
+const PLANTED = { admin: "planted-admin-password", token: "planted-registry-token" };
+const BARE = { "wmtp:pipelines": {}, "wmtp:tracking.allowedCidrs": ["198.51.100.0/24"] };
+const PROTECTED = [
+  "aws:dlm/lifecyclePolicy:LifecyclePolicy::tracker",
+  "aws:ebs/volume:Volume::tracker",
+  "aws:s3/bucket:Bucket::store",
+  "aws:s3/bucket:Bucket::store-access-logs",
+];
+
+let cloud: Cloud;
+let registry: Registry;
+let stack: EngineStack;
+/** Id of the run that is logged on the first host. */
+let kept = "";
+/** All that the engine said. */
+let printed = "";
+
+beforeAll(async () => {
+  prepareMachines();
+  cloud = await Cloud.start(5013);
+  registry = await Registry.start(PLANTED.token);
+  stack = new EngineStack("prod", {
+    from: "prod",
+    config: { ...BARE, "wmtp:image": { repository: `${registry.server}/wmtp`, registryUser: registry.user } },
+    env: {
+      WMTP_STAND_IN_HOOK: join(import.meta.dirname, "aws-hook"),
+      HOOK_MACHINE: MACHINE,
+      HOOK_ADDRESS: ADDRESS,
+      HOOK_ENDPOINT: cloud.endpoint,
+    },
+  });
+  stack.env.HOOK_FOLDER = stack.root;
+  stack.mustRun("config", "set", "--secret", "wmtp:mlflowAdminPassword", PLANTED.admin);
+  stack.mustRun("config", "set", "--secret", "wmtp:registryToken", PLANTED.token);
+  smallImage();
+});
+afterAll(() => {
+  destroyMachine(MACHINE);
+  detachVolume(join(stack.root, "data.img"));
+  stack.dispose();
+  registry.stop();
+  cloud.stop();
+});
+
+/** What is in the image is not the subject here (test/image has it): built and pushed for real, of one small layer. */
+function smallImage(): void {
+  const trainer = join(stack.project, "trainer");
+  rmSync(trainer); // the link to ours
+  mkdirSync(trainer);
+  for (const file of [".dockerignore", "requirements.lock"])
+    copyFileSync(join(PROJECT, "trainer", file), join(trainer, file));
+  writeFileSync(join(trainer, "Dockerfile"), `FROM ${DEBIAN}\nARG REVISION\nARG LOCK_SHA256\nWORKDIR /app\n`);
+}
+
+function up(): string {
+  const { code, text } = stack.up();
+  printed += text;
+  if (code !== 0) throw new Error(`up exited with ${code}:\n${text}`);
+  return text;
+}
+const outputs = () => JSON.parse(stack.mustRun("stack", "output", "--json")) as Record<string, string>;
+const resources = () => stack.state().deployment.resources;
+const steps = () => readFileSync(join(stack.root, "steps.log"), "utf8").trim().split("\n");
+
+/** MLflow's own client, as the user of the runs, with the CA that the stack hands out. */
+function client(...words: string[]): string {
+  const ca = join(stack.root, "ca.pem");
+  writeFileSync(ca, outputs().trackerCaCertificate as string);
+  const state = JSON.parse(stack.mustRun("stack", "export", "--show-secrets")) as ReturnType<EngineStack["state"]>;
+  const made = state.deployment.resources.find(({ urn }) => urn.endsWith("RandomPassword::tracker-runs"));
+  const password = JSON.parse((made?.outputs.result as { plaintext: string }).plaintext) as string;
+  return run("env", [
+    `MLFLOW_TRACKING_URI=${outputs().trackerUrl}`,
+    "MLFLOW_TRACKING_USERNAME=wmtp_runs",
+    `MLFLOW_TRACKING_PASSWORD=${password}`,
+    `MLFLOW_TRACKING_SERVER_CERT_PATH=${ca}`,
+    join(PROJECT, ".tools", "trainer", "bin", "python"),
+    join(import.meta.dirname, "client.py"),
+    ...words,
+  ]);
+}
+
+test("the first up ends when the tracker answers, and hands out where everything is", () => {
+  const started = Date.now();
+  const text = up();
+  process.stderr.write(`first up: ${Math.round((Date.now() - started) / 1000)} s\n`);
+  expect(text).toContain("the tracker answers after");
+  expect(outputs()).toMatchObject({
+    trackerUrl: `https://${ADDRESS}`,
+    bucket: "wmtp",
+    region: "eu-north-1",
+    image: expect.stringMatching(new RegExp(`^${registry.server}/wmtp@sha256:[0-9a-f]{64}$`)),
+    trackerCaCertificate: expect.stringContaining("BEGIN CERTIFICATE"),
+  });
+});
+
+test("a run is logged with what the stack hands out, its artifact in the bucket", () => {
+  kept = client("log", "kept");
+  expect(cloud.keys("wmtp", "mlflow-artifacts/").filter((key) => key.includes(kept))).toHaveLength(1);
+});
+
+test("a second up changes nothing", () => {
+  const before = steps().length;
+  const text = up();
+  expect(text).toMatch(/Resources:\s+\d+ unchanged/);
+  expect(text).not.toMatch(/created|updated|replaced|deleted/);
+  expect(steps()).toHaveLength(before);
+});
+
+test("another host takes the data volume over: old host first gone, experiments still there", () => {
+  const before = steps().length;
+  const host = resources().find(({ type }) => type === "aws:ec2/instance:Instance")?.urn as string;
+  const started = Date.now();
+  printed += stack.mustRun("up", "--yes", "--skip-preview", "--replace", host);
+  process.stderr.write(`another host: ${Math.round((Date.now() - started) / 1000)} s\n`);
+  const moves = steps()
+    .slice(before)
+    .filter((step) => /ec2\/(instance|volumeAttachment):/.test(step))
+    .map((step) => step.replace(/ aws:ec2\/\w+:/, " "));
+  expect(moves).toEqual([
+    "delete VolumeAttachment tracker",
+    "delete Instance tracker",
+    "create Instance tracker",
+    "create VolumeAttachment tracker",
+  ]);
+  expect(Object.keys(JSON.parse(client("runs", "kept")))).toEqual([kept]);
+});
+
+test("destroy refuses to touch protected data, and says what is protected", () => {
+  const protectedOnes = resources().filter((resource) => (resource as { protect?: boolean }).protect);
+  expect(protectedOnes.map(({ urn }) => urn.split("$").at(-1)).sort()).toEqual(PROTECTED);
+  const { code, text } = stack.pulumi("destroy", "--yes", "--skip-preview");
+  printed += text;
+  expect(code).not.toBe(0);
+  expect(text).toMatch(/cannot be deleted|protected/);
+  const left = resources().map(({ urn }) => urn.split("$").at(-1));
+  for (const urn of PROTECTED) expect(left).toContain(urn);
+});
+
+test("no secret of the stack is in clear in its state, its output or the user data", () => {
+  const state = stack.mustRun("stack", "export", "--show-secrets");
+  const made = [...state.matchAll(/"plaintext": "(.*?)(?<!\\)"/g)]
+    .map((match) => JSON.parse(JSON.parse(`"${match[1]}"`)) as unknown)
+    .filter((value): value is string => typeof value === "string" && value.length >= 16);
+  expect(made.length).toBeGreaterThan(4);
+  const secrets = [...made, ...Object.values(PLANTED)];
+  const clear = stack.mustRun("stack", "export");
+  for (const secret of secrets) {
+    expect(clear.includes(secret) || clear.includes(JSON.stringify(secret).slice(1, -1))).toBe(false);
+    expect(printed.includes(secret)).toBe(false);
+  }
+  expect(inMachineIfAny("cat /var/lib/cloud/instance/user-data.txt")).not.toMatch(/planted-/);
+});
+
+function inMachineIfAny(command: string): string {
+  try {
+    return inMachine(MACHINE, command);
+  } catch {
+    return ""; // destroyed by the destroy above, as far as that went
+  }
+}
