@@ -128,7 +128,7 @@ export class Tracker {
     while (!(await condition().catch(() => false))) {
       if (Date.now() > deadline)
         throw new Error(`waited ${milliseconds / 1000} s in vain for: ${condition}\n${this.journal()}`);
-      await sleep(100);
+      await sleep(250); // nginx answers five a second without a password
     }
   }
 
