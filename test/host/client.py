@@ -1,8 +1,8 @@
 """A run as the trainer's MLflow client does it: its server and user come from MLflow's own variables.
 
-  client.py log EXPERIMENT   a run with metrics and an artifact; prints its id
-  client.py runs EXPERIMENT  the ids and last losses of all runs, as JSON
-  client.py delete RUN       tries to delete it; prints what the server said
+client.py log EXPERIMENT   a run with metrics and an artifact; prints its id
+client.py runs EXPERIMENT  the ids and last losses of all runs, as JSON
+client.py delete RUN       tries to delete it; prints what the server said
 """
 
 import json
