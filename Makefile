@@ -59,6 +59,10 @@ test: ## run every test
 test-fast: ## run the tests that need no engine and no long training
 	@tools/test --fast
 
+.PHONY: bench
+bench: setup ## measure, a JSON line each: fifty clients on the tracker's host for a minute (Docker, root)
+	@$(env) node tools/bench-tracker.ts
+
 .PHONY: check
 check: setup ## check types, style and shell syntax
 	@tools/check

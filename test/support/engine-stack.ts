@@ -21,7 +21,7 @@ const PROJECT = resolve(import.meta.dirname, "..", "..");
 const LINKED = ["main.js", "launcher", "node_modules", "package.json", "tools", "trainer"];
 const STAND_INS = join(PROJECT, "tools", "stand-ins", "bin");
 /** Nothing here waits for a person; what takes longer than this hangs. */
-const UP_MS = 240_000;
+const UP_MS = 420_000;
 
 export interface Result {
   readonly code: number | null;
