@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import * as tls from "@pulumi/tls";
 import type { HostSecrets } from "./mlflow-host/user-data.ts";
+import { type Transform, transform } from "./transform.ts";
 
 export interface HostCredentialsArgs {
   /** What the certificate is about; undefined where Let's Encrypt gives one. */
@@ -11,6 +12,7 @@ export interface HostCredentialsArgs {
   readonly adminPassword?: pulumi.Output<string> | undefined;
   /** A destroyed secret can be brought back for thirty days, unless ephemeral. @default false */
   readonly ephemeral?: boolean;
+  readonly transform?: { readonly secret?: Transform<aws.secretsmanager.SecretArgs> } | undefined;
 }
 
 /** MLflow refuses shorter ones. */
@@ -49,9 +51,12 @@ export class HostCredentials extends pulumi.ComponentResource {
     const certificate = address === undefined ? undefined : this.makeCertificate(name, address);
     this.caCertificate = certificate?.ca;
     const secret = new aws.secretsmanager.Secret(
-      name,
-      { description: "What the tracker's host reads at boot", recoveryWindowInDays: ephemeral ? 0 : 30 },
-      own,
+      ...transform(
+        args.transform?.secret,
+        name,
+        { description: "What the tracker's host reads at boot", recoveryWindowInDays: ephemeral ? 0 : 30 },
+        own,
+      ),
     );
     const content: pulumi.Output<HostSecrets> = pulumi.output({
       adminPassword: this.adminPassword,

@@ -11,10 +11,9 @@ export interface HostDataArgs {
   readonly size: number;
   /** Not protected. @default false */
   readonly ephemeral?: boolean;
-  readonly transform?: {
-    readonly volume?: Transform<aws.ebs.VolumeArgs>;
-    readonly snapshots?: Transform<aws.dlm.LifecyclePolicyArgs>;
-  };
+  readonly transform?:
+    | { readonly volume?: Transform<aws.ebs.VolumeArgs>; readonly snapshots?: Transform<aws.dlm.LifecyclePolicyArgs> }
+    | undefined;
 }
 
 const SNAPSHOTS_KEPT = 7;

@@ -9,11 +9,13 @@ export interface HostNetworkArgs {
   readonly allowedCidrs: readonly string[];
   /** A VPC and a public subnet that exist already; a VPC of the stack's own by default. */
   readonly existing?: { readonly vpcId: string; readonly subnetId: string } | undefined;
-  readonly transform?: {
-    readonly vpc?: Transform<aws.ec2.VpcArgs>;
-    readonly subnet?: Transform<aws.ec2.SubnetArgs>;
-    readonly securityGroup?: Transform<aws.ec2.SecurityGroupArgs>;
-  };
+  readonly transform?:
+    | {
+        readonly vpc?: Transform<aws.ec2.VpcArgs>;
+        readonly subnet?: Transform<aws.ec2.SubnetArgs>;
+        readonly securityGroup?: Transform<aws.ec2.SecurityGroupArgs>;
+      }
+    | undefined;
 }
 
 const VPC_BLOCK = "10.42.0.0/24";

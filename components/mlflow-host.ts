@@ -2,8 +2,8 @@ import * as aws from "@pulumi/aws";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { ArtifactStore } from "./artifact-store.ts";
-import { HostCredentials } from "./host-credentials.ts";
-import { HostData } from "./host-data.ts";
+import { HostCredentials, type HostCredentialsArgs } from "./host-credentials.ts";
+import { HostData, type HostDataArgs } from "./host-data.ts";
 import { HostNetwork, type HostNetworkArgs } from "./host-network.ts";
 import { hostAccess } from "./host-role.ts";
 import { partitionOf, policyDocument, trustOf } from "./iam.ts";
@@ -33,6 +33,8 @@ export interface MlflowHostArgs {
   readonly ephemeral?: boolean;
   readonly transform?: {
     readonly network?: HostNetworkArgs["transform"];
+    readonly data?: HostDataArgs["transform"];
+    readonly credentials?: HostCredentialsArgs["transform"];
     readonly instance?: Transform<aws.ec2.InstanceArgs>;
     readonly rolePolicy?: Transform<aws.iam.RolePolicyArgs>;
     readonly alarm?: Transform<aws.cloudwatch.MetricAlarmArgs>;
@@ -74,14 +76,25 @@ export class MlflowHost extends pulumi.ComponentResource {
     );
     const data = new HostData(
       name,
-      { region, availabilityZone: network.availabilityZone, size: args.dataVolumeGiB, ephemeral },
+      {
+        region,
+        availabilityZone: network.availabilityZone,
+        size: args.dataVolumeGiB,
+        ephemeral,
+        transform: holes.data,
+      },
       own,
     );
     const { address, interfaceId } = this.makeAddress(name, network);
     const hostName = domain === undefined ? address : pulumi.output(domain);
     const credentials = new HostCredentials(
       name,
-      { address: domain === undefined ? address : undefined, adminPassword: args.adminPassword, ephemeral },
+      {
+        address: domain === undefined ? address : undefined,
+        adminPassword: args.adminPassword,
+        ephemeral,
+        transform: holes.credentials,
+      },
       own,
     );
     const profile = this.makeProfile(name, { region, store, domain, zone, secretArn: credentials.secretArn }, holes);
