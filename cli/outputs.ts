@@ -42,7 +42,11 @@ function factsByPipeline({ runs }: StackState): Record<string, object> {
 }
 
 function renderTable(stack: string, { trackerUrl, runs }: StackState): string {
-  if (runs.length === 0) return `Stack ${stack} has no runs yet: make up STACK=${stack}`;
+  if (runs.length === 0) {
+    return trackerUrl === null
+      ? `Stack ${stack} has no runs yet: make up STACK=${stack}`
+      : `Stack ${stack} has no runs; its tracker is ${trackerUrl}`;
+  }
   const table = new Table({
     head: ["pipeline", "status", "loss", "-> final", "steps", "batch", "took", "tries"],
     style: { head: [], border: [], compact: true },

@@ -15,6 +15,9 @@ interface StateResource {
   readonly outputs?: Record<string, unknown>;
 }
 
+/** The local one, and the one on AWS. */
+const TRACKERS = ["launcher:index:TrackingServer", "wmtp:index:MlflowHost"];
+
 export interface StackState {
   readonly trackerUrl: string | null;
   /** In the order of the state: dependencies first. */
@@ -51,7 +54,7 @@ export async function exportState(stack: string): Promise<{ text: string; deploy
 export async function readState(stack: string): Promise<StackState> {
   const { deployment } = await exportState(stack);
   const resources = (deployment.resources ?? []).filter((resource) => resource.delete !== true);
-  const tracker = resources.find(({ type }) => type === "launcher:index:TrackingServer");
+  const tracker = resources.find(({ type }) => TRACKERS.includes(type));
   return {
     trackerUrl: (tracker?.outputs?.url as string | undefined) ?? null,
     runs: resources

@@ -66,6 +66,8 @@ interface Request {
 }
 type Register = (request: Request, callback: (error: unknown, response?: { getUrn(): string }) => void) => unknown;
 
+process.setMaxListeners(0); // each load of the SDK adds its own
+
 /** Each call loads the program and the SDK anew: the SDK keeps the state of a run in globals. */
 export async function runProgram(
   config: Readonly<Record<string, unknown>>,

@@ -214,8 +214,13 @@ describe("as a table", () => {
     expect(rows(await table())[2]?.slice(0, 2)).toEqual(["verifiable", "completed"]);
   });
 
+  test("infrastructure alone names its tracker", async () => {
+    state({ urn: "u", type: "wmtp:index:MlflowHost", outputs: { url: "https://203.0.113.10" } });
+    expect(await table()).toBe("Stack dev has no runs; its tracker is https://203.0.113.10");
+  });
+
   test("an empty stack says what to do", async () => {
-    state(tracker);
+    state();
     expect(await table()).toBe("Stack dev has no runs yet: make up STACK=dev");
   });
 });
