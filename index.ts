@@ -56,7 +56,7 @@ function declareRuns(trackerUrl: pulumi.Output<string>, image?: pulumi.Output<st
   if (config.runs.length === 0) return;
   const { storage, names, sources } = config.volumes;
   const fill = (kind: "models" | "datasets") =>
-    new FilledVolume(kind, { kind, storage, volumeName: names[kind], source: sources[kind] });
+    new FilledVolume(kind, { place: config.place, kind, storage, volumeName: names[kind], source: sources[kind] });
   const models = fill("models");
   const datasets = fill("datasets");
   const runs = new Map<PipelineName, TrainingRun>();

@@ -1,7 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { Place } from "../launcher/by-place.ts";
 import { Upload, Volume } from "./launcher-resources.ts";
 
 export interface FilledVolumeArgs {
+  /** On this machine, or on the GPU cloud. */
+  readonly place: Place;
   /** What it holds. */
   readonly kind: "models" | "datasets" | "checkpoints";
   /** @example "vessl-storage" */
@@ -23,15 +26,18 @@ export class FilledVolume extends pulumi.ComponentResource {
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("wmtp:index:FilledVolume", name, args, opts);
-    const { kind, storage, volumeName, source } = args;
+    const { place, kind, storage, volumeName, source } = args;
     this.storage = storage;
     this.volumeName = volumeName;
-    const volume = new Volume(name, { storage, volumeName, tags: ["weighted-mtp", kind] }, { parent: this });
+    const volume = new Volume(name, { place, storage, volumeName, tags: ["weighted-mtp", kind] }, { parent: this });
     this.subtrees =
       source === undefined
         ? pulumi.output<Record<string, string>>({})
-        : new Upload(name, { storage, volumeName, source }, { parent: this, dependsOn: [volume], deletedWith: volume })
-            .subtrees;
+        : new Upload(
+            name,
+            { place, storage, volumeName, source },
+            { parent: this, dependsOn: [volume], deletedWith: volume },
+          ).subtrees;
     this.registerOutputs({ storage, volumeName });
   }
 

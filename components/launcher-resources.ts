@@ -1,5 +1,6 @@
 /** The launcher's resources as a Pulumi program sees them; what they do is written in `launcher/resources/`. */
 import * as pulumi from "@pulumi/pulumi";
+import type { Place } from "../launcher/by-place.ts";
 import type { RunInputs } from "../launcher/resources/run.ts";
 import type { TrackingServerInputs } from "../launcher/resources/tracking-server.ts";
 import type { UploadInputs } from "../launcher/resources/upload.ts";
@@ -8,9 +9,11 @@ import type { VolumeInputs } from "../launcher/resources/volume.ts";
 /** Properties that `check` fills in, so that they are known in a preview. */
 type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "name" | "checkpointUri";
 type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
+/** Arguments of what is either on this machine or on the GPU cloud. */
+type PlacedArgs<Inputs> = Args<Inputs> & { readonly place: Place };
 
 export class Volume extends pulumi.CustomResource {
-  constructor(name: string, args: Args<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: PlacedArgs<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
     super("launcher:index:Volume", name, args, opts);
   }
 }
@@ -20,7 +23,7 @@ export class Upload extends pulumi.CustomResource {
   /** Hash of every top-level directory. */
   declare readonly subtrees: pulumi.Output<Record<string, string>>;
 
-  constructor(name: string, args: Args<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: PlacedArgs<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
     super("launcher:index:Upload", name, { ...args, contentHash: undefined, subtrees: undefined }, opts);
   }
 }
@@ -37,7 +40,7 @@ export class Run extends pulumi.CustomResource {
   declare readonly fingerprint: pulumi.Output<string>;
   declare readonly checkpointUri: pulumi.Output<string>;
 
-  constructor(name: string, args: Args<RunInputs>, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: PlacedArgs<RunInputs>, opts?: pulumi.CustomResourceOptions) {
     super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
   }
 }

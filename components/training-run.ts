@@ -36,6 +36,7 @@ export class TrainingRun extends pulumi.ComponentResource {
     const run = new Run(
       name,
       {
+        place: config.place,
         stack: config.stack,
         pipeline,
         gpus,

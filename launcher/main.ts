@@ -1,5 +1,6 @@
 /** Entry point of the provider process that the Pulumi engine starts. */
 import { main } from "@pulumi/pulumi/provider/index.js";
+import { ByPlace, type Place } from "./by-place.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Detached } from "./errors.ts";
 import { LocalBackend } from "./local/backend.ts";
@@ -12,7 +13,6 @@ import { TrackingServerHandler } from "./resources/tracking-server.ts";
 import { UploadHandler } from "./resources/upload.ts";
 import { VolumeHandler } from "./resources/volume.ts";
 import { Slots } from "./slots.ts";
-import { stackOfProcess } from "./stack.ts";
 import { VesslBackend } from "./vessl/backend.ts";
 
 /** How often we look whether the engine is still our parent. */
@@ -20,16 +20,22 @@ const PARENT_POLL_MS = 500;
 
 const args = process.argv.slice(2);
 const layout = new Layout();
-const { target, bucket } = stackOfProcess();
-const backend = target === "local" ? new LocalBackend(layout) : new VesslBackend(bucket);
+const slots = new Slots();
+const local = new LocalBackend(layout);
+const backendOf = (place: Place) => (place.target === "local" ? local : new VesslBackend(place.bucket));
 // Where nothing is trained on this machine, a source that is not here is unknown and not an error.
-const previewOnly = target !== "local" || process.platform !== "linux";
+const previewOnly = (place: Place) => place.target !== "local" || process.platform !== "linux";
 const provider = new LauncherProvider(
   {
-    "launcher:index:Volume": new VolumeHandler(backend),
-    "launcher:index:Upload": new UploadHandler(backend, PROJECT, layout.hashCache, previewOnly),
+    "launcher:index:Volume": new ByPlace((place) => new VolumeHandler(backendOf(place))),
+    "launcher:index:Upload": new ByPlace(
+      (place) => new UploadHandler(backendOf(place), PROJECT, layout.hashCache, previewOnly(place)),
+    ),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
-    "launcher:index:Run": new RunHandler(backend, new RunConductor(backend, new Slots())),
+    "launcher:index:Run": new ByPlace((place) => {
+      const backend = backendOf(place);
+      return new RunHandler(backend, new RunConductor(backend, slots));
+    }),
   },
   new EngineLog(args.at(-1) as string),
 );

@@ -2,14 +2,16 @@
  * One training run. `create` finds or submits, then waits; `update` finds or resumes; `diff` says what trains again and what does
  * not; `delete` stops what still runs and removes nothing.
  */
+
 import type { Backend, Completion, RunState, Subtrees } from "../backend.ts";
+import type { Placed } from "../by-place.ts";
 import { findCompletion } from "../completion.ts";
 import { fingerprintOf, runName } from "../identity.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
 import type { RunConductor } from "./run-conductor.ts";
 
-export interface RunInputs {
+export interface RunInputs extends Placed {
   readonly stack: string;
   readonly pipeline: string;
   readonly gpus: number;

@@ -1,14 +1,16 @@
 /** What must be in a volume: the content of a local tree, brought up to date by a manifest of hashes. */
+
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Backend, Subtrees, VolumeRef } from "../backend.ts";
+import type { Placed } from "../by-place.ts";
 import { hashManifest, hashSubtrees, type Manifest, manifestOf, totalBytes } from "../manifest.ts";
 import { transferLine } from "../progress.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
 import { UNKNOWN } from "../values.ts";
 import { refOf } from "./volume.ts";
 
-export interface UploadInputs {
+export interface UploadInputs extends Placed {
   readonly storage: string;
   readonly volumeName: string;
   /** Directory below the project. */

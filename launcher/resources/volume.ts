@@ -1,8 +1,10 @@
 /** A volume: created or adopted, tagged, and never deleted while it holds something. */
+
 import type { Backend, VolumeRef } from "../backend.ts";
+import type { Placed } from "../by-place.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
 
-export interface VolumeInputs {
+export interface VolumeInputs extends Placed {
   readonly storage: string;
   readonly volumeName: string;
   readonly tags: readonly string[];

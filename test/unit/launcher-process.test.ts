@@ -48,7 +48,6 @@ async function start(preload: string): Promise<InstanceType<typeof providerGrpc.
       HOME: process.env.HOME,
       WMTP_HOME: home,
       WMTP_PYTHON: STAND_IN,
-      PULUMI_CONFIG: JSON.stringify({ "wmtp:launcher": '{"target":"local"}' }), // as the engine hands it over
     },
     stdio: ["ignore", "pipe", "inherit"],
   });

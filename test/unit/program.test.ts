@@ -71,6 +71,7 @@ test("`after` orders and hands nothing over", async () => {
 test("the inputs of a run, all of them", async () => {
   const { registered } = await runProgram(minitest);
   expect(find(registered, RUN("verifiable")).inputs).toEqual({
+    place: { target: "local" },
     stack: "minitest",
     pipeline: "verifiable",
     gpus: 2,
@@ -117,12 +118,14 @@ test("a model that its volume does not hold reaches the run as an empty hash, wh
 test("volumes and uploads", async () => {
   const { registered } = await runProgram(minitest);
   expect(find(registered, VOLUME("models")).inputs).toEqual({
+    place: { target: "local" },
     storage: "local-storage",
     volumeName: "wmtp-minitest-models",
     tags: ["weighted-mtp", "models"],
   });
   const upload = find(registered, UPLOAD("datasets"));
   expect(upload.inputs).toEqual({
+    place: { target: "local" },
     storage: "local-storage",
     volumeName: "wmtp-minitest-datasets",
     source: "storage/minitest/datasets",

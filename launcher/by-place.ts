@@ -1,0 +1,59 @@
+/** One resource type, wherever a stack has its volumes and runs: each place has a handler of its own behind the same interface. */
+import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "./resource-handler.ts";
+
+/** On this machine, or on the GPU cloud with checkpoints in a bucket. */
+export type Place = { readonly target: "local" } | { readonly target: "vessl"; readonly bucket: string };
+
+/** Part of the inputs of what is in a place. States written before there was a second one say nothing of it. */
+export interface Placed {
+  readonly place?: Place;
+}
+
+const HERE: Place = { target: "local" };
+
+export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements ResourceHandler<Inputs, Outputs> {
+  private readonly make: (place: Place) => ResourceHandler<Inputs, Outputs>;
+  private readonly made = new Map<string, ResourceHandler<Inputs, Outputs>>();
+
+  /** @param make the handler of a place; called once for each. */
+  constructor(make: (place: Place) => ResourceHandler<Inputs, Outputs>) {
+    this.make = make;
+  }
+
+  check(
+    inputs: Inputs,
+    previous: Inputs | undefined,
+    context: ReportContext,
+  ): Promise<{ inputs: Inputs; failures: CheckFailure[] }> {
+    return this.at(inputs).check(inputs, previous, context);
+  }
+
+  /** What is in one place cannot be moved to another: it is made there anew. */
+  async diff(id: string, before: Outputs, inputs: Inputs, context: ReportContext): Promise<DiffAnswer> {
+    const moved = JSON.stringify(before.place ?? HERE) !== JSON.stringify(inputs.place ?? HERE);
+    return moved ? { changes: true, replaces: ["place"] } : this.at(inputs).diff(id, before, inputs, context);
+  }
+
+  create(inputs: Inputs, context: CallContext): Promise<{ id: string; outputs: Outputs }> {
+    return this.at(inputs).create(inputs, context);
+  }
+
+  update(id: string, before: Outputs, inputs: Inputs, context: CallContext): Promise<Outputs> {
+    return this.at(inputs).update(id, before, inputs, context);
+  }
+
+  read(id: string, before: Outputs): Promise<Outputs | undefined> {
+    return this.at(before).read(id, before);
+  }
+
+  delete(id: string, before: Outputs, context: CallContext): Promise<void> {
+    return this.at(before).delete(id, before, context);
+  }
+
+  private at({ place = HERE }: Placed): ResourceHandler<Inputs, Outputs> {
+    const key = JSON.stringify(place);
+    const handler = this.made.get(key) ?? this.make(place);
+    this.made.set(key, handler);
+    return handler;
+  }
+}
