@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 env = eval "$$(tools/env)" &&
 wmtp = node cli/wmtp.ts
 # Where the providers of AWS, Docker and so on come from; stops with a remedy where they cannot come.
-plugins = plugins=$$(tools/plugins '$(STACK)' $(1)) && eval "$$plugins" &&
+plugins = plugins=$$(tools/plugins '$(STACK)' up) && eval "$$plugins" &&
 
 .PHONY: help
 help: ## list the commands
@@ -24,7 +24,7 @@ stack-file:
 
 .PHONY: up
 up: stack-file prepare ## create the stack and train what is not trained yet; ends with the results
-	@$(env) $(call plugins,up) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
+	@$(env) $(plugins) $(wmtp) recover --stack '$(STACK)' && pulumi stack select --create '$(STACK)' && { \
 	  started=$$(date +%s); pulumi up --yes --stack '$(STACK)'; code=$$?; \
 	  [ $$code = 0 ] && started=0; $(wmtp) outputs --stack '$(STACK)' --table --since $$started || true; \
 	  exit $$code; }
@@ -32,7 +32,7 @@ up: stack-file prepare ## create the stack and train what is not trained yet; en
 .PHONY: preview
 preview: stack-file $(if $(filter Linux,$(shell uname -s)),prepare,setup) ## say what `make up` would do
 	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
-	@$(env) $(call plugins,preview) pulumi stack select --create '$(STACK)' && pulumi preview --stack '$(STACK)'
+	@tools/preview '$(STACK)'
 
 .PHONY: down
 down: ## destroy the stack and stop its processes; results and checkpoints stay

@@ -38,13 +38,14 @@ function onTheCloud() {
     ephemeral,
     adminPassword: readSecret("mlflowAdminPassword"),
   });
-  const image = new TrainerImage("image", { ...config.image, registryToken: readSecret("registryToken") });
+  const image = new TrainerImage("image", { ...config.image, ephemeral, registryToken: readSecret("registryToken") });
   declareRuns(tracker.url, image.ref);
   return {
     region,
     bucket: store.bucketName,
     runsAccessKeyId: identity.accessKeyId,
     trackerUrl: tracker.url,
+    trackerInstanceId: tracker.instanceId,
     trackerCaCertificate: tracker.caCertificate,
     image: image.ref,
     experiment: config.tracking.experiment,

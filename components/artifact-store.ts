@@ -1,5 +1,6 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
+import { LOG_BUCKET_SUFFIX } from "./config-schema.ts";
 import { bucketArn } from "./iam.ts";
 import { PrivateBucket } from "./private-bucket.ts";
 import { type Transform, transform } from "./transform.ts";
@@ -77,7 +78,7 @@ export class ArtifactStore extends pulumi.ComponentResource {
       { ...common, versioned: true, lifecycle: LIFECYCLE, transform: holes },
       own,
     );
-    const logName = `${common.bucket}-access-logs`;
+    const logName = `${common.bucket}${LOG_BUCKET_SUFFIX}`;
     const logs = new PrivateBucket(
       `${name}-access-logs`,
       {
@@ -98,7 +99,12 @@ export class ArtifactStore extends pulumi.ComponentResource {
       own,
     );
     new aws.s3.BucketLogging(
-      ...transform(holes.logging, name, { bucket, targetBucket: logs.bucket, targetPrefix: LOG_PREFIX }, own),
+      ...transform(
+        holes.logging,
+        name,
+        { bucket, targetBucket: logs.bucket, targetPrefix: LOG_PREFIX },
+        { ...own, dependsOn: [logs] },
+      ),
     );
     if (accelerate) new aws.s3.BucketAccelerateConfiguration(name, { bucket, status: "Enabled" }, own);
   }

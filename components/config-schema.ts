@@ -20,7 +20,20 @@ const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, {
 });
 const id = (kind: string) =>
   z.string().regex(new RegExp(`^${kind}-[0-9a-f]{8,17}$`), { error: `is not an id such as ${kind}-0123456789abcdef0` });
-const date = z.iso.date({ error: "is not a date such as 2026-12-31" });
+/** The engine's YAML reads an unquoted date as a point in time. */
+const date = z.preprocess(
+  (value) => (typeof value === "string" ? value.replace(/ 00:00:00 \+0000 UTC$/, "") : value),
+  z.iso.date({ error: "is not a date such as 2026-12-31" }),
+);
+/** Host names by RFC 1123; the last label begins with a letter, or it would be an address. */
+const DNS_NAME = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/;
+/** Path of an image in its registry, by the grammar of Docker's references. */
+const IMAGE_PATH = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*";
+const REGISTRY = "[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?";
+/** EC2 allows 60 rules in and out of a group. */
+const MOST_CIDRS = 50;
+/** The bucket's access logs go to one of its name and this. */
+export const LOG_BUCKET_SUFFIX = "-access-logs";
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))], {
   error: "is not a value; write the whole key with dots, for example training.batch_size: 8",
 });
@@ -68,6 +81,15 @@ const storage = z
     bucket: z
       .string()
       .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: "is not a bucket name (3-63 of a-z, 0-9, ., -)" })
+      .refine(
+        (text) => !/\.\.|^\d+(\.\d+){3}$|^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|--x-s3|\.mrap)$/.test(text),
+        {
+          error: "is a name that S3 keeps for itself or refuses (two dots in a row, an address, xn--, -s3alias, ...)",
+        },
+      )
+      .refine((text) => text.length <= 63 - LOG_BUCKET_SUFFIX.length, {
+        error: `is too long: its access logs go to <bucket>${LOG_BUCKET_SUFFIX}, and S3 allows 63 characters`,
+      })
       .default("wmtp"),
     adopt: z.boolean().default(false).describe("use a bucket that exists already, as it is"),
     transferAcceleration: z.boolean().default(false),
@@ -98,22 +120,24 @@ const tracking = z
       .describe("MLflow experiment path; weighted-mtp/<stack> by default"),
     allowedCidrs: z
       .array(z.cidrv4({ error: "is not a CIDR block such as 203.0.113.0/24" }))
+      .max(MOST_CIDRS, { error: `holds more than ${MOST_CIDRS} blocks, and a security group takes no more` })
       .default([])
       .describe("who may reach the tracker, by HTTPS; required on AWS"),
     domain: z
       .string()
-      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not a host name such as mlflow.example.org" })
+      .regex(DNS_NAME, { error: "is not a host name such as mlflow.example.org" })
       .optional()
       .describe("host name, with a certificate of Let's Encrypt; without it: the address, and a CA of the stack's own"),
     hostedZone: z
       .string()
-      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, { error: "is not the name of a zone such as example.org" })
+      .regex(DNS_NAME, { error: "is not the name of a zone such as example.org" })
       .optional()
       .describe("Route 53 zone of the domain; the domain without its first label by default"),
     instanceType: z
       .string()
-      .regex(/^(t3a?|[cmr][5-9][adinz-]*)\.[a-z0-9]+$/, {
-        error: "is not a current x86-64 type such as t3.small (t3, t3a, c5-c9, m5-m9, r5-r9; no Graviton)",
+      .regex(/^(t3a?|[cmr][5-9][adinz]*(-flex)?)\.(small|medium|\d*x?large)$/, {
+        error:
+          "is not a current x86-64 type of 2 GB or more, such as t3.small (t3, t3a, c5-c9, m5-m9, r5-r9; no Graviton)",
       })
       .default("t3.small"),
     dataVolumeGiB: z.int().min(8).max(16_384).default(50),
@@ -128,7 +152,7 @@ const image = z
   .strictObject({
     repository: z
       .string()
-      .regex(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)+$|^[a-z0-9._/-]+$/, {
+      .regex(new RegExp(`^(${REGISTRY}/)?${IMAGE_PATH}$`), {
         error: "is not a repository such as ghcr.io/<owner>/wmtp (lower case, without tag or digest)",
       })
       .optional()
@@ -136,7 +160,13 @@ const image = z
     ecr: z.boolean().default(false).describe("keep the image in an ECR repository of the stack's own"),
     registryUser: name.optional().describe("user of wmtp:registryToken; without a token, Docker's own login counts"),
     pullCredential: name.optional(),
-    baseImage: name.optional().describe("what the image is built on, by digest; the Dockerfile's own by default"),
+    baseImage: z
+      .string()
+      .regex(new RegExp(`^(${REGISTRY}/)?${IMAGE_PATH}(:[\\w][\\w.-]{0,127})?@sha256:[0-9a-f]{64}$`), {
+        error: "is not pinned: write name@sha256:<digest>, so that it cannot change under a run",
+      })
+      .optional()
+      .describe("what the image is built on, by digest; the Dockerfile's own by default"),
   })
   .prefault({});
 
@@ -226,7 +256,7 @@ const cost = z
   .prefault({});
 
 const waivers = z
-  .array(z.strictObject({ policy: name, resource: name, reason: z.string().min(10), expires: date }))
+  .array(z.strictObject({ policy: name, resource: name, reason: z.string().trim().min(10), expires: date }))
   .default([]);
 
 /** Sections of the stack file, without their `wmtp:` prefix. */

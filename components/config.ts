@@ -61,6 +61,11 @@ export interface StackConfig {
 }
 
 const PREFIX = "wmtp:";
+/** Namespaces of the engine and of the providers that the stack uses. */
+const PROVIDERS: readonly string[] = ["aws", "command", "docker", "launcher", "pulumi", "random", "tls"];
+const CREDENTIALS: readonly string[] = ["aws:accessKey", "aws:secretKey", "aws:token"];
+/** `wtmp` and `mwpt` are ours, misspelled. */
+const MAX_NAMESPACE_EDITS = 3;
 const KNOWN_KEYS: readonly string[] = [...Object.keys(SECTIONS), ...SECRET_KEYS];
 
 /**
@@ -75,8 +80,11 @@ export function readConfig(): StackConfig {
   const { sections, problems } = parseSections(raw, secrets);
   const trainer = new TrainerConfigs();
   problems.push(...checkRuns(sections, trainer));
+  const adminPasswordLength = raw["wmtp:mlflowAdminPassword"]?.length;
   const today = new Date().toISOString().slice(0, 10);
-  problems.push(...withoutFollowers(problems, checkInfrastructure(sections, { region, secrets, today })));
+  problems.push(
+    ...withoutFollowers(problems, checkInfrastructure(sections, { region, secrets, today, adminPasswordLength })),
+  );
   if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
   return {
     ...resolveConfig(stack, sections as Required<Sections>, trainer),
@@ -98,7 +106,7 @@ export function parseSections(
   const values = new Map<string, unknown>();
   for (const [key, text] of Object.entries(raw)) {
     if (!key.startsWith(PREFIX)) {
-      problems.push(...misspelledNamespace(key));
+      problems.push(...foreignKey(key, secrets.has(key)));
       continue;
     }
     const section = key.slice(PREFIX.length);
@@ -210,11 +218,21 @@ function inOrder({ pipelines }: Required<Sections>): PipelineName[] {
   return ordered;
 }
 
-/** `wtmp:launcher` would be silently ignored; other providers' namespaces (`aws:region`) are none of our business. */
-function misspelledNamespace(key: string): Problem[] {
+/** Keys of the providers are theirs to check, but for two: a namespace that nobody reads, and credentials in clear. */
+function foreignKey(key: string, secret: boolean): Problem[] {
   const [namespace, name] = key.split(":") as [string, string | undefined];
-  const ours = name !== undefined && KNOWN_KEYS.includes(name) && distance(namespace, "wmtp") <= 2;
-  return ours ? [{ path: key, message: `unknown namespace; did you mean "${PREFIX}${name}"?` }] : [];
+  if (CREDENTIALS.includes(key) && !secret) {
+    return [
+      {
+        path: key,
+        message: `is stored in plain text; leave it to the environment, or set it with: pulumi config set --secret ${key}`,
+      },
+    ];
+  }
+  if (PROVIDERS.includes(namespace)) return [];
+  const ours = name !== undefined && KNOWN_KEYS.includes(name) && distance(namespace, "wmtp") <= MAX_NAMESPACE_EDITS;
+  const hint = ours ? `did you mean "${PREFIX}${name}"?` : `known: wmtp, ${PROVIDERS.join(", ")}`;
+  return [{ path: key || "(a key without a name)", message: `unknown namespace; ${hint}` }];
 }
 
 /** Keys whose value, or part of it, is encrypted in the stack file; the engine hands them to the program in this variable. */

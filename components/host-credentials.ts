@@ -8,15 +8,13 @@ import { type Transform, transform } from "./transform.ts";
 export interface HostCredentialsArgs {
   /** What the certificate is about; undefined where Let's Encrypt gives one. */
   readonly address: pulumi.Output<string> | undefined;
-  /** A password of one's own for the tracker's admin; made here by default. At least twelve characters. */
+  /** A password of one's own for the tracker's admin; made here by default. */
   readonly adminPassword?: pulumi.Output<string> | undefined;
   /** A destroyed secret can be brought back for thirty days, unless ephemeral. @default false */
   readonly ephemeral?: boolean;
   readonly transform?: { readonly secret?: Transform<aws.secretsmanager.SecretArgs> } | undefined;
 }
 
-/** MLflow refuses shorter ones. */
-const SHORTEST_PASSWORD = 12;
 const DAY_HOURS = 24;
 const CA_HOURS = 10 * 365 * DAY_HOURS;
 const CERTIFICATE_HOURS = 397 * DAY_HOURS;
@@ -46,7 +44,7 @@ export class HostCredentials extends pulumi.ComponentResource {
     const own = { parent: this };
     const password = (of: string) =>
       new random.RandomPassword(`${name}-${of}`, { length: 32, special: false }, own).result;
-    this.adminPassword = args.adminPassword?.apply(assertLong) ?? password("admin");
+    this.adminPassword = args.adminPassword ?? password("admin");
     this.runsPassword = password("runs");
     const certificate = address === undefined ? undefined : this.makeCertificate(name, address);
     this.caCertificate = certificate?.ca;
@@ -64,13 +62,13 @@ export class HostCredentials extends pulumi.ComponentResource {
       flaskSecretKey: password("session-key"),
       ...(certificate && { tlsCertificate: certificate.chain, tlsPrivateKey: certificate.privateKey }),
     });
-    const version = new aws.secretsmanager.SecretVersion(
+    new aws.secretsmanager.SecretVersion(
       name,
-      { secretId: secret.id, secretString: pulumi.secret(pulumi.jsonStringify(content)) },
+      { secretId: secret.arn, secretString: pulumi.secret(pulumi.jsonStringify(content)) },
       own,
     );
-    // A host that boots before the secret has a version would only wait for it.
-    this.secretArn = version.arn;
+    // Not the version's: that one is replaced by a new password, and the host must not be.
+    this.secretArn = secret.arn;
     this.registerOutputs({ secretArn: this.secretArn });
   }
 
@@ -113,14 +111,4 @@ export class HostCredentials extends pulumi.ComponentResource {
     );
     return { ca, chain: certificate.certPem, privateKey };
   }
-}
-
-function assertLong(password: string): string {
-  if (password.length < SHORTEST_PASSWORD) {
-    throw new pulumi.RunError(
-      `wmtp:mlflowAdminPassword has fewer than ${SHORTEST_PASSWORD} characters; ` +
-        "set a longer one with: pulumi config set --secret wmtp:mlflowAdminPassword",
-    );
-  }
-  return password;
 }

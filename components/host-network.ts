@@ -23,7 +23,7 @@ const EVERYWHERE = "0.0.0.0/0";
 
 /** What the host asks of the internet: packages of Debian by HTTP (they are signed), everything else by HTTPS. */
 const EGRESS = [
-  { port: 443, description: "AWS, PyPI, Let's Encrypt" },
+  { port: 443, description: "AWS, PyPI, certificates" },
   { port: 80, description: "Debian packages" },
 ] as const;
 
@@ -92,7 +92,11 @@ export class HostNetwork extends pulumi.ComponentResource {
     // Without rules: whatever is started in this VPC by mistake reaches nothing and is reached by nobody.
     new aws.ec2.DefaultSecurityGroup(name, { vpcId }, own);
     const gateway = new aws.ec2.InternetGateway(name, { vpcId }, own);
-    const zones = aws.getAvailabilityZonesOutput({ state: "available" }, own);
+    const zones = aws.getAvailabilityZonesOutput(
+      // Local Zones that somebody has opted into sort first, and have neither t3 nor gp3.
+      { state: "available", filters: [{ name: "opt-in-status", values: ["opt-in-not-required"] }] },
+      own,
+    );
     const subnet = new aws.ec2.Subnet(
       ...transform(
         holes.subnet,

@@ -1,12 +1,15 @@
 /** Rules for what a stack asks of AWS and of the image's registry: what can be known before a resource exists. */
 import type { Problem } from "./config-problems.ts";
 import type { Section, Sections } from "./config-schema.ts";
+import { partitionOf } from "./iam.ts";
 
 /** The waiver that lets the whole internet reach the tracker's login. */
 export const OPEN_TRACKER = { policy: "tracker-open-to-internet", resource: "tracker" } as const;
 
-/** A block wider than this (16.7 million addresses) is the internet, under whatever name. */
-const WIDEST_PREFIX = 8;
+/** More addresses than these, in one block or in many, are the internet under another name. */
+const MOST_ADDRESSES = 2 ** 24;
+/** MLflow refuses shorter ones. */
+const SHORTEST_PASSWORD = 12;
 
 /**
  * Regions whose buckets can have Transfer Acceleration. Source: Amazon S3 User Guide, "Configuring fast, secure file
@@ -35,6 +38,8 @@ export interface Surroundings {
   readonly region: string | undefined;
   /** Secret keys that are set, without their values. */
   readonly secrets: ReadonlySet<string>;
+  /** Characters of `wmtp:mlflowAdminPassword`, if it is set. */
+  readonly adminPasswordLength?: number | undefined;
   /** Day on which the stack is deployed, as 2026-12-31. */
   readonly today: string;
 }
@@ -47,6 +52,7 @@ export function checkInfrastructure(sections: Sections, surroundings: Surroundin
     ...checkRegion(surroundings.region),
     ...(storage === undefined ? [] : checkStorage(storage, surroundings.region)),
     ...(tracking === undefined || waivers === undefined ? [] : checkTracking(tracking, waivers, surroundings.today)),
+    ...checkPassword(surroundings.adminPasswordLength),
     ...(image === undefined ? [] : checkImage(image, surroundings.secrets)),
     ...(waivers === undefined ? [] : checkWaivers(waivers, surroundings.today)),
   ];
@@ -55,6 +61,11 @@ export function checkInfrastructure(sections: Sections, surroundings: Surroundin
 function checkRegion(region: string | undefined): Problem[] {
   if (region === undefined) {
     return [{ path: "aws:region", message: "is missing; set it with: pulumi config set aws:region eu-north-1" }];
+  }
+  if (region.startsWith("cn-")) {
+    return [
+      { path: "aws:region", message: `${region} is not supported: AWS in China has other services and addresses` },
+    ];
   }
   return /^[a-z]{2}(-[a-z]+)+-\d$/.test(region)
     ? []
@@ -79,7 +90,11 @@ function checkStorage(storage: Section<"storage">, region: string | undefined): 
       "an adopted bucket keeps the settings of its owner: switch it on there, or adopt: false",
     );
   }
-  if (storage.kmsKeyArn !== undefined && region !== undefined && storage.kmsKeyArn.split(":")[3] !== region) {
+  if (
+    storage.kmsKeyArn !== undefined &&
+    region !== undefined &&
+    !storage.kmsKeyArn.startsWith(`arn:${partitionOf(region)}:kms:${region}:`)
+  ) {
     add("kmsKeyArn", `the key must be in the bucket's region, ${region}`);
   }
   const twin = storage.accessKeys.find((name, index, all) => all.indexOf(name) < index);
@@ -97,13 +112,19 @@ function checkTracking(tracking: Section<"tracking">, waivers: Section<"waivers"
   if (tracking.allowedCidrs.length === 0) {
     add("allowedCidrs", "names nobody; list the blocks that runs and people come from, for example [203.0.113.0/24]");
   }
+  let addresses = 0;
   for (const [index, cidr] of tracking.allowedCidrs.entries()) {
     const [address = "", prefix = ""] = cidr.split("/");
     const network = networkOf(address, Number(prefix));
-    if (Number(prefix) < WIDEST_PREFIX && !waived) {
+    const size = 2 ** (32 - Number(prefix));
+    const tooMany = addresses <= MOST_ADDRESSES && addresses + size > MOST_ADDRESSES;
+    addresses += size;
+    if (tracking.allowedCidrs.indexOf(cidr) < index) {
+      add(`allowedCidrs.${index}`, `${cidr} stands there twice`);
+    } else if (tooMany && !waived) {
       add(
         `allowedCidrs.${index}`,
-        `${cidr} lets the whole internet reach the tracker's login; name narrower blocks, or take the risk on record: ` +
+        `${index > 0 ? "with the blocks before it " : ""}${cidr} lets the whole internet reach the tracker's login; name narrower blocks, or take the risk on record: ` +
           `wmtp:waivers: [{policy: ${policy}, resource: ${resource}, reason: ..., expires: 2026-12-31}]`,
       );
     } else if (network !== address) {
@@ -127,6 +148,13 @@ function checkTracking(tracking: Section<"tracking">, waivers: Section<"waivers"
   return problems;
 }
 
+function checkPassword(length: number | undefined): Problem[] {
+  if (length === undefined || length >= SHORTEST_PASSWORD) return [];
+  const path = "wmtp:mlflowAdminPassword";
+  const message = `has fewer than ${SHORTEST_PASSWORD} characters; set a longer one with: pulumi config set --secret ${path}`;
+  return [{ path, message }];
+}
+
 /** The address with the bits behind the prefix cleared. */
 function networkOf(address: string, prefix: number): string {
   const bits = address.split(".").reduce((all, octet) => all * 256 + Number(octet), 0);
@@ -146,6 +174,8 @@ function checkImage(image: Section<"image">, secrets: ReadonlySet<string>): Prob
       "repository",
       `"${image.repository}" names no registry; write its host first, for example ghcr.io/<owner>/wmtp`,
     );
+  } else if (image.ecr && (image.repository ?? "wmtp").length < 2) {
+    add("repository", `"${image.repository}" is too short: ECR wants two characters at least`);
   } else if (image.ecr && /[.:]/.test(host)) {
     add("repository", `with ecr: true it is a name in the stack's own registry, for example wmtp; leave out ${host}`);
   }
@@ -156,12 +186,6 @@ function checkImage(image: Section<"image">, secrets: ReadonlySet<string>): Prob
     add("registryUser", "is missing; wmtp:registryToken is the password of which user?");
   } else if (!token && image.registryUser !== undefined) {
     add("registryUser", "has no password; set it with: pulumi config set --secret wmtp:registryToken");
-  }
-  if (image.baseImage !== undefined && !/@sha256:[0-9a-f]{64}$/.test(image.baseImage)) {
-    add(
-      "baseImage",
-      `"${image.baseImage}" is not pinned; end it in @sha256:<digest>, so that it cannot change under a run`,
-    );
   }
   return problems;
 }

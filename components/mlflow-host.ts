@@ -56,6 +56,8 @@ const ROOT_GIB = 16;
 export class MlflowHost extends pulumi.ComponentResource {
   /** Resolves once `/health` has answered through TLS, so that whoever reads it meets a tracker that works. */
   readonly url: pulumi.Output<string>;
+  /** For Session Manager; another one after every change of what runs on the host. */
+  readonly instanceId: pulumi.Output<string>;
   /** PEM of the CA that trainers must trust; empty where the system's CAs do. */
   readonly caCertificate: pulumi.Output<string>;
   /** Secret. */
@@ -130,7 +132,7 @@ export class MlflowHost extends pulumi.ComponentResource {
         },
         // The data volume can be attached to one host at a time. A newer Debian image is no reason to replace the
         // host: it updates itself.
-        { ...own, deleteBeforeReplace: true, ignoreChanges: ["ami"], dependsOn: [store] },
+        { ...own, deleteBeforeReplace: true, ignoreChanges: ["ami"], dependsOn: [store, credentials] },
       ),
     );
     const attachment = new aws.ec2.VolumeAttachment(
@@ -155,6 +157,7 @@ export class MlflowHost extends pulumi.ComponentResource {
       { ...own, dependsOn: [attachment, ...(record ? [record] : [])] },
     );
     this.url = pulumi.all([url, healthy.id]).apply(([answering]) => answering);
+    this.instanceId = instance.id;
     this.adminPassword = credentials.adminPassword;
     this.runsPassword = credentials.runsPassword;
     this.registerOutputs({ url: this.url });

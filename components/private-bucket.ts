@@ -35,8 +35,9 @@ export class PrivateBucket extends pulumi.ComponentResource {
     super("wmtp:index:PrivateBucket", name, plain, opts);
     const { region, kmsKeyArn, ephemeral = false } = args;
     const arn = bucketArn(region, args.bucket);
-    const own = { parent: this };
-    const keep = ephemeral ? own : { ...own, protect: true, retainOnDelete: true };
+    // A bucket that stays must stay private, encrypted and versioned: what is set on it stays as well.
+    const own = { parent: this, retainOnDelete: !ephemeral };
+    const keep = { ...own, protect: !ephemeral };
     const { bucket } = new aws.s3.Bucket(
       ...transform(
         holes.bucket,

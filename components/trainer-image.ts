@@ -35,6 +35,8 @@ export interface TrainerImageArgs {
    * Default: the Dockerfile's own, Docker Hub's python:3.11-slim-bookworm.
    */
   readonly baseImage?: string;
+  /** The ECR repository goes with its images when the stack is destroyed. @default false */
+  readonly ephemeral?: boolean;
   readonly transform?: {
     readonly repository?: Transform<aws.ecr.RepositoryArgs>;
     readonly lifecycle?: Transform<aws.ecr.LifecyclePolicyArgs>;
@@ -96,7 +98,7 @@ export class TrainerImage extends pulumi.ComponentResource {
     this.registerOutputs({ ref: this.ref, tag: this.tag });
   }
 
-  /** AWS refuses to delete a repository that holds images, and so do we: `forceDelete` is never set. */
+  /** AWS refuses to delete a repository that holds images, and so do we, unless the stack is a test's. */
   private ecr(name: string, args: TrainerImageArgs) {
     const repository = new aws.ecr.Repository(
       ...transform<aws.ecr.RepositoryArgs>(
@@ -107,7 +109,7 @@ export class TrainerImage extends pulumi.ComponentResource {
           imageTagMutability: "IMMUTABLE",
           imageScanningConfiguration: { scanOnPush: true },
           encryptionConfigurations: [{ encryptionType: "AES256" }],
-          forceDelete: false,
+          forceDelete: args.ephemeral ?? false,
         },
         { parent: this },
       ),

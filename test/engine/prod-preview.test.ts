@@ -1,9 +1,10 @@
 /** A preview of prod by the real engine, offline: the whole graph, in dependency order, and no secret anywhere. */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { EngineStack } from "../support/engine-stack.ts";
 
 jest.setTimeout(300_000);
+const PROJECT = resolve(import.meta.dirname, "..", "..");
 const PLANTED = { admin: "planted-admin-password", token: "planted-registry-token", hub: "planted-hub-token" };
 
 let stack: EngineStack;
@@ -60,6 +61,19 @@ test("an update with runs is refused before anything is made", () => {
   expect(text).toContain("runs on the GPU cloud can be previewed, but not deployed by this version");
   expect(text).toContain("wmtp:pipelines: {}");
   expect(stack.state().deployment.resources?.filter(({ type }) => !type.startsWith("pulumi:")) ?? []).toEqual([]);
+});
+
+test("an open tracker with the waiver of the stack file's comment is fine, its date unquoted as YAML has it", () => {
+  const before = stack.configuration();
+  const waiver = readFileSync(join(PROJECT, "Pulumi.prod.yaml"), "utf8").match(/# {3}- (\{policy: .*\})/)?.[1];
+  stack.restore(
+    `${before.replace("203.0.113.0/24", "0.0.0.0/0")}`.replace("config:", `config:\n  wmtp:waivers:\n    - ${waiver}`),
+  );
+  expect(stack.configuration()).toMatch(/expires: \d{4}-\d\d-\d\d\}/);
+  const { code, text } = stack.pulumi("preview");
+  stack.restore(before);
+  expect({ code, text }).toMatchObject({ code: 0 });
+  expect(text).toContain("tracker-from-0.0.0.0/0");
 });
 
 test.each([

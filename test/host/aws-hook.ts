@@ -38,12 +38,13 @@ const steps: Readonly<Record<string, Step>> = {
     await moto("s3", `/${inputs.bucket}`, { method: "PUT", body });
     return undefined;
   },
-  "create aws:secretsmanager/secretVersion:SecretVersion": async () => {
-    const { ARN } = await secret("CreateSecret", {
-      Name: `${machine}-${Date.now()}`,
-      SecretString: inputs.secretString,
-    });
+  "create aws:secretsmanager/secret:Secret": async () => {
+    const { ARN } = await secret("CreateSecret", { Name: `${machine}-${Date.now()}` });
     return { arn: ARN };
+  },
+  "create aws:secretsmanager/secretVersion:SecretVersion": async () => {
+    await secret("PutSecretValue", { SecretId: inputs.secretId, SecretString: inputs.secretString });
+    return undefined;
   },
   "create aws:ebs/volume:Volume": () => void createVolume(volume, 2 * GIBIBYTE),
   "create aws:ec2/instance:Instance": () =>

@@ -36,7 +36,7 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "docker:index/image:Image": () => ({ repoDigest: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}` }),
   "aws:ec2/eip:Eip": () => ({ publicIp: "203.0.113.10", allocationId: "eipalloc-1" }),
   "aws:ebs/volume:Volume": () => ({ id: "vol-0123456789abcdef0" }),
-  "aws:secretsmanager/secretVersion:SecretVersion": () => ({ arn: "arn:aws:secretsmanager:eu-north-1:1:secret:s" }),
+  "aws:secretsmanager/secret:Secret": () => ({ arn: "arn:aws:secretsmanager:eu-north-1:1:secret:s" }),
   "launcher:index:Run": (name) => ({
     fingerprint: `fingerprint of ${name}`,
     checkpointUri: `local://checkpoints/minitest/${name}`,

@@ -153,10 +153,12 @@ test("protected are the buckets, the data volume and its snapshots, and nothing 
     "aws:s3/bucket:Bucket store",
     "aws:s3/bucket:Bucket store-access-logs",
   ]);
-  expect(named(registered.filter(({ retainOnDelete }) => retainOnDelete))).toEqual([
-    "aws:s3/bucket:Bucket store",
-    "aws:s3/bucket:Bucket store-access-logs",
-  ]);
+  // With the buckets stays what keeps them private: nothing of S3 goes, and nothing else stays.
+  const retained = registered.filter(({ retainOnDelete }) => retainOnDelete);
+  const settings = registered.filter(
+    ({ type, parent }) => type.startsWith("aws:s3/") && parent.includes("PrivateBucket"),
+  );
+  expect(named(retained)).toEqual(named(settings));
   for (const { inputs } of ofType(registered, "aws:s3/bucket:Bucket")) expect(inputs.forceDestroy).toBe(false);
 });
 
@@ -165,6 +167,21 @@ test("an ephemeral stack protects nothing and goes with its data", async () => {
   expect(registered.filter(({ protect, retainOnDelete }) => protect || retainOnDelete)).toEqual([]);
   for (const { inputs } of ofType(registered, "aws:s3/bucket:Bucket")) expect(inputs.forceDestroy).toBe(true);
   expect(only(registered, "aws:secretsmanager/secret:Secret").inputs.recoveryWindowInDays).toBe(0);
+});
+
+test("every description is in EC2's characters", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const described = registered.filter(({ type }) => /securityGroup/i.test(type) && !/Default/.test(type));
+  expect(described).toHaveLength(4);
+  for (const { inputs } of described)
+    expect(inputs.description).toMatch(/^[a-zA-Z0-9. _\-:/()#,@[\]+=&;{}!$*]{1,255}$/);
+});
+
+test("a new password is a new version of the secret, and no input of the host", async () => {
+  const { registered } = await runProgram(bare, BARE);
+  const host = only(registered, "aws:ec2/instance:Instance");
+  expect(host.dependencies).toContain(only(registered, "aws:secretsmanager/secretVersion:SecretVersion").urn);
+  expect(host.inputs.userData).toContain('SECRET_ID="arn:aws:secretsmanager:eu-north-1:1:secret:s"');
 });
 
 test("HTTPS from the allowed blocks is the only way in", async () => {

@@ -248,8 +248,9 @@ describe("refused, with path and message", () => {
     expect(problem?.message).toBe(`"${"x".repeat(76)}... is not a mapping of keys`);
   });
 
-  test("keys of other namespaces are none of our business", () => {
-    expect(problemsOf({ "aws:region": "eu-north-1", "wmtp-other:thing": "x", "pulumi:tags": {} })).toEqual([]);
+  test("keys of the engine and of our providers are theirs; a namespace that nobody reads is refused", () => {
+    expect(problemsOf({ "aws:region": "eu-north-1", "docker:host": "x", "pulumi:tags": {} })).toEqual([]);
+    expect(problemsOf({ "other:thing": "x" }).map(({ path }) => path)).toEqual(["other:thing"]);
   });
 
   test("an unknown override does not hide a wrong value of another", () => {

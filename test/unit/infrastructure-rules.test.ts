@@ -89,8 +89,80 @@ test.each<[string, Record<string, unknown>, Partial<Surroundings>, string]>([
     "everybody in two halves",
     tracking({ allowedCidrs: ["203.0.113.0/24", "128.0.0.0/1"] }),
     {},
-    "wmtp:tracking.allowedCidrs.1: 128.0.0.0/1 lets the whole internet",
+    "wmtp:tracking.allowedCidrs.1: with the blocks before it 128.0.0.0/1 lets the whole internet",
   ],
+  [
+    "everybody in many pieces",
+    tracking({ allowedCidrs: ["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"] }),
+    {},
+    "wmtp:tracking.allowedCidrs.1: with the blocks before it 2.0.0.0/8 lets the whole internet",
+  ],
+  [
+    "a block twice",
+    tracking({ allowedCidrs: ["203.0.113.0/24", "203.0.113.0/24"] }),
+    {},
+    "wmtp:tracking.allowedCidrs.1: 203.0.113.0/24 stands there twice",
+  ],
+  [
+    "more blocks than a security group takes",
+    tracking({ allowedCidrs: Array.from({ length: 51 }, (_, index) => `203.0.113.${index}/32`) }),
+    {},
+    "wmtp:tracking.allowedCidrs: ",
+  ],
+  [
+    "an address as a domain",
+    tracking({ domain: "203.0.113.5" }),
+    {},
+    'wmtp:tracking.domain: "203.0.113.5" is not a host',
+  ],
+  ["a label with a hyphen at its end", tracking({ domain: "a-.example.org" }), {}, "wmtp:tracking.domain: "],
+  [
+    "half a gigabyte",
+    tracking({ instanceType: "t3.nano" }),
+    {},
+    'wmtp:tracking.instanceType: "t3.nano" is not a current',
+  ],
+  ["China", {}, { region: "cn-north-1" }, "aws:region: cn-north-1 is not supported"],
+  [
+    "an address as a bucket",
+    { storage: { bucket: "192.168.5.4" } },
+    {},
+    'wmtp:storage.bucket: "192.168.5.4" is a name that S3 keeps for itself or refuses',
+  ],
+  ["two dots in a row", { storage: { bucket: "wm..tp" } }, {}, 'wmtp:storage.bucket: "wm..tp" is a name that S3'],
+  [
+    "a name too long for its logs",
+    { storage: { bucket: "a".repeat(52) } },
+    {},
+    "is too long: its access logs go to <bucket>-access-logs, and S3 allows 63 characters",
+  ],
+  [
+    "an empty part in a repository",
+    image({ repository: "ghcr.io//wmtp" }),
+    {},
+    'wmtp:image.repository: "ghcr.io//wmtp" is not a repository such as',
+  ],
+  [
+    "a base image that is no reference",
+    image({ baseImage: `PY THON;x@sha256:${"0".repeat(64)}` }),
+    {},
+    "wmtp:image.baseImage: ",
+  ],
+  [
+    "a password that MLflow refuses",
+    {},
+    { adminPasswordLength: 11 },
+    "wmtp:mlflowAdminPassword: has fewer than 12 characters; set a longer one with: pulumi config set --secret",
+  ],
+  ["a reason of blanks", { waivers: [{ ...WAIVER, reason: " ".repeat(20) }] }, {}, "wmtp:waivers.0.reason: "],
+  ["a namespace of nobody", { "mwpq:storage": {} }, {}, "mwpq:storage: unknown namespace; did you mean"],
+  [
+    "a namespace of nobody at all",
+    { "azure:location": "x" },
+    {},
+    "azure:location: unknown namespace; known: wmtp, aws, command, docker, launcher, pulumi, random, tls",
+  ],
+  ["a key of AWS in clear", { "aws:secretKey": "x" }, {}, "aws:secretKey: is stored in plain text; leave it to"],
   [
     "an address with the prefix of a block",
     tracking({ allowedCidrs: ["203.0.113.7/24"] }),
@@ -157,7 +229,7 @@ test.each<[string, Record<string, unknown>, Partial<Surroundings>, string]>([
     "a base that can change",
     image({ baseImage: "python:3.11" }),
     {},
-    'wmtp:image.baseImage: "python:3.11" is not pinned; end it in @sha256:<digest>',
+    'wmtp:image.baseImage: "python:3.11" is not pinned: write name@sha256:<digest>',
   ],
   [
     "a waiver for nothing we know",
@@ -182,6 +254,14 @@ test("the whole internet is allowed with a waiver, on its last day too, and not 
   expect(refusals(open)).toEqual([]);
   expect(refusals(open, { today: "2026-12-31" })).toEqual([]);
   expect(refusals(open, { today: "2027-01-01" })).toHaveLength(2);
+});
+
+test("a date that the engine's YAML has made a point in time is a date", () => {
+  expect(refusals({ waivers: [{ ...WAIVER, expires: "2026-12-31 00:00:00 +0000 UTC" }] })).toEqual([]);
+});
+
+test.each(["t3.small", "t3a.large", "m7i-flex.xlarge", "c5.2xlarge"])("%s can be the host", (instanceType) => {
+  expect(refusals(tracking({ instanceType }))).toEqual([]);
 });
 
 test("acceleration is fine where S3 has it", () => {
