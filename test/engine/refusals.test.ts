@@ -63,9 +63,13 @@ const REFUSALS: [string, Record<string, unknown>, string[]][] = [
     ["storage/nowhere does not exist"],
   ],
   [
-    "the cloud, for now",
+    "the cloud, with nothing said about it",
     { "wmtp:launcher": { target: "vessl", vessl: { organization: "us" } } },
-    ["is not part of this version yet"],
+    [
+      "aws:region: is missing; set it with: pulumi config set aws:region eu-north-1",
+      "wmtp:tracking.allowedCidrs: names nobody",
+      "wmtp:image.repository: is missing; name one you may push to",
+    ],
   ],
 ];
 
