@@ -93,6 +93,11 @@ test("the registry's token stays a secret", async () => {
   expect(image.registry).toEqual(secret({ server: "ghcr.io", username: "me", password: "ghp-planted" }));
 });
 
+test("ECR of a stack for a test goes with its images", async () => {
+  const { inputs } = await register({ ...ECR, ephemeral: true });
+  expect(inputs("aws:ecr/repository:Repository")).toMatchObject({ forceDelete: true });
+});
+
 test("ECR: scanned, encrypted, tags that cannot be moved, never deleted with its images", async () => {
   const { inputs, image, tag, registered } = await register(ECR);
   expect(inputs("aws:ecr/repository:Repository")).toEqual({
