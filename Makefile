@@ -31,7 +31,6 @@ up: stack-file prepare ## create the stack and train what is not trained yet; en
 
 .PHONY: preview
 preview: stack-file $(if $(filter Linux,$(shell uname -s)),prepare,setup) ## say what `make up` would do
-	@if [ '$(STACK)' = minitest ] && [ "$$(uname -s)" = Linux ]; then tools/prepare; fi
 	@tools/preview '$(STACK)'
 
 .PHONY: down

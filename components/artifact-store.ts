@@ -25,15 +25,6 @@ export interface ArtifactStoreArgs {
   };
 }
 
-/** What lies where in the bucket. */
-export const PREFIXES = {
-  models: "models/",
-  datasets: "datasets/",
-  checkpoints: "checkpoints/",
-  trackerArtifacts: "mlflow-artifacts/",
-  trackerBackups: "mlflow-backups/",
-} as const;
-
 const LOG_PREFIX = "s3/";
 
 /** After how many days what is of no more use goes. */

@@ -1,5 +1,5 @@
 /** What the tracker's host may do on AWS. */
-import { PREFIXES } from "./artifact-store.ts";
+import { PREFIXES } from "./bucket-layout.ts";
 import { partitionOf, prefixAccess, type Statement } from "./iam.ts";
 
 export interface HostAccess {

@@ -1,6 +1,7 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
-import { type ArtifactStore, PREFIXES } from "./artifact-store.ts";
+import type { ArtifactStore } from "./artifact-store.ts";
+import { PREFIXES } from "./bucket-layout.ts";
 import { policyDocument, prefixAccess } from "./iam.ts";
 import { type Transform, transform } from "./transform.ts";
 

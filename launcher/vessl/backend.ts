@@ -2,6 +2,7 @@
  * The GPU cloud as far as a preview goes: names and places are worked out, nothing is asked of the cloud. Runs there are not part of
  * this version; the program refuses to deploy them before a resource exists, and what gets here all the same is refused again.
  */
+import { PREFIXES } from "../../components/bucket-layout.ts";
 import type { Backend } from "../backend.ts";
 
 export class VesslBackend implements Backend {
@@ -13,7 +14,7 @@ export class VesslBackend implements Backend {
   }
 
   checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
-    return `s3://${this.bucket}/checkpoints/${stack}/${pipeline}/${fingerprint}`;
+    return `s3://${this.bucket}/${PREFIXES.checkpoints}${stack}/${pipeline}/${fingerprint}`;
   }
 
   /** Nothing has been trained by a version that cannot train there. */

@@ -1,18 +1,12 @@
 /** A stack of a few lines for one test file: temporary project and state, the real engine, our stand-ins as its providers. */
-import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { PulumiStack } from "../support/pulumi-stack.ts";
 
 const PROJECT = resolve(import.meta.dirname, "..", "..");
 /** Nothing here takes longer than seconds; what does hangs. */
 const ENGINE_MS = 120_000;
-
-export interface Result {
-  readonly code: number | null;
-  /** stdout and stderr together. */
-  readonly text: string;
-}
 
 export interface StateResource {
   readonly urn: string;
@@ -22,12 +16,15 @@ export interface StateResource {
   readonly outputs: Readonly<Record<string, unknown>>;
 }
 
-export class SmallStack {
+export class SmallStack extends PulumiStack {
+  readonly name = "small";
   readonly root = mkdtempSync(join(tmpdir(), "wmtp-stand-ins-"));
   readonly env: NodeJS.ProcessEnv;
-  private readonly project = join(this.root, "project");
+  protected readonly longestMs = ENGINE_MS;
+  readonly project = join(this.root, "project");
 
   constructor(env: Readonly<Record<string, string>> = {}) {
+    super();
     for (const folder of ["project", "state", "home"]) mkdirSync(join(this.root, folder));
     symlinkSync(join(PROJECT, "node_modules"), join(this.project, "node_modules"));
     writeFileSync(join(this.project, "package.json"), "{}");
@@ -55,28 +52,6 @@ export class SmallStack {
     const load = (name: string) => (text.includes(`${name}.`) ? `const ${name} = require("@pulumi/${name}");\n` : "");
     const loads = ["pulumi", "aws", "tls", "random", "command"].map(load).join("");
     writeFileSync(join(this.project, "index.cjs"), loads + text);
-  }
-
-  pulumi(...args: string[]): Result {
-    const { status, stdout, stderr } = spawnSync("pulumi", [...args, "--stack", "small", "--non-interactive"], {
-      cwd: this.project,
-      env: this.env,
-      encoding: "utf8",
-      timeout: ENGINE_MS,
-      killSignal: "SIGKILL",
-      maxBuffer: 1 << 28,
-    });
-    return { code: status, text: stdout + stderr };
-  }
-
-  mustRun(...args: string[]): string {
-    const { code, text } = this.pulumi(...args);
-    if (code !== 0) throw new Error(`pulumi ${args.join(" ")} exited with ${code}:\n${text}`);
-    return text;
-  }
-
-  up(): Result {
-    return this.pulumi("up", "--yes", "--skip-preview");
   }
 
   mustUp(): string {

@@ -16,18 +16,13 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse, stringify } from "yaml";
 import type { RunOutputs } from "../../launcher/resources/run.ts";
+import { PulumiStack, type Result } from "./pulumi-stack.ts";
 
 const PROJECT = resolve(import.meta.dirname, "..", "..");
 const LINKED = ["main.js", "launcher", "node_modules", "package.json", "tools", "trainer"];
 const STAND_INS = join(PROJECT, "tools", "stand-ins", "bin");
 /** Nothing here waits for a person; what takes longer than this hangs. */
 const UP_MS = 420_000;
-
-export interface Result {
-  readonly code: number | null;
-  /** stdout and stderr together. */
-  readonly text: string;
-}
 
 export interface EngineStackOptions {
   /** The committed stack file it starts from; "prod" comes with stand-ins for AWS. @default "minitest" */
@@ -39,7 +34,7 @@ export interface EngineStackOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export class EngineStack {
+export class EngineStack extends PulumiStack {
   readonly root = mkdtempSync(join(tmpdir(), "wmtp-engine-"));
   readonly name: string;
   readonly project = join(this.root, "project");
@@ -47,9 +42,11 @@ export class EngineStack {
   /** Folder of the stack's local data. */
   readonly data: string;
   readonly env: NodeJS.ProcessEnv;
+  protected readonly longestMs = UP_MS;
   private readonly configFile: string;
 
   constructor(name: string, options: EngineStackOptions = {}) {
+    super();
     this.name = name;
     this.data = join(this.home, "local", name);
     this.configFile = join(this.project, `Pulumi.${name}.yaml`);
@@ -105,28 +102,6 @@ export class EngineStack {
 
   restore(configuration: string): void {
     writeFileSync(this.configFile, configuration);
-  }
-
-  pulumi(...args: string[]): Result {
-    const { status, stdout, stderr } = spawnSync("pulumi", [...args, "--stack", this.name, "--non-interactive"], {
-      cwd: this.project,
-      env: this.env,
-      encoding: "utf8",
-      timeout: UP_MS,
-      killSignal: "SIGKILL",
-      maxBuffer: 1 << 28,
-    });
-    return { code: status, text: stdout + stderr };
-  }
-
-  mustRun(...args: string[]): string {
-    const { code, text } = this.pulumi(...args);
-    if (code !== 0) throw new Error(`pulumi ${args.join(" ")} exited with ${code}:\n${text}`);
-    return text;
-  }
-
-  up(): Result {
-    return this.pulumi("up", "--yes", "--skip-preview");
   }
 
   /** Starts `pulumi up` in a group of its own, to be killed in the middle. */
