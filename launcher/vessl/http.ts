@@ -168,7 +168,9 @@ export class VesslHttp {
   }
 
   private url({ path, query = {} }: Call): string {
-    const search = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)])).toString();
+    const search = new URLSearchParams(
+      Object.fromEntries(Object.entries(query).map(([key, value]) => [key, String(value)])),
+    ).toString();
     return `${this.base}/api/v1${path}${search === "" ? "" : `?${search}`}`;
   }
 
