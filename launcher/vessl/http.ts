@@ -4,6 +4,8 @@ import { type Backoff, jitteredWait } from "../backoff.ts";
 import { messageOf } from "../errors.ts";
 import { AnswerLost, refusal } from "./api-errors.ts";
 
+export { AnswerLost, ApiError } from "./api-errors.ts";
+
 export interface Call {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   /** Below `/api/v1`, names in it encoded. */
