@@ -12,10 +12,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { signalGroup } from "../../launcher/local/process.ts";
 import type { Fault } from "../vessl/stub/faults.ts";
 import { bucketDirectory } from "../vessl/stub/gateway.ts";
 import type { ApiRequest, S3Request } from "../vessl/stub/journal.ts";
-import { readState } from "../vessl/stub/state.ts";
+import { RunFiles } from "../vessl/stub/run-files.ts";
+import { type Mode, readState, type Script } from "../vessl/stub/state.ts";
 import { OWN_BUCKET, REGION, ROOT_KEY, STORAGES, TOKEN } from "../vessl/stub/world.ts";
 import { eventually } from "./eventually.ts";
 
@@ -34,6 +36,15 @@ export interface Said {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+export interface ShownRun {
+  readonly id: number;
+  readonly status: string;
+  readonly status_reason: string;
+  readonly message: string;
+  readonly run_spec: { readonly title: string; readonly yaml_spec: string };
+  readonly histories: readonly { readonly status: string; readonly message: string }[];
 }
 
 interface Ready {
@@ -132,6 +143,49 @@ export class VesslCloud {
     return this.order("POST /s3/shorten", limits);
   }
 
+  /** What becomes of runs whose title matches, instead of being executed. */
+  script(script: Script): Promise<unknown> {
+    return this.order("POST /runs/script", script);
+  }
+
+  /** `instant`: runs are over at once, with their results in place. */
+  mode(mode: Mode): Promise<unknown> {
+    return this.order("POST /mode", { mode });
+  }
+
+  /** The machine below the newest run of this id or title is gone without a word to it. */
+  preempt(run: string, status = "failed", reason = "Preempted: spot node reclaimed"): Promise<unknown> {
+    return this.order("POST /runs/preempt", { run, status, reason });
+  }
+
+  /** Somebody removes the newest run of this id or title from the list. */
+  forgetRun(run: string): Promise<unknown> {
+    return this.order("POST /runs/forget", { run });
+  }
+
+  /** Completed runs of yesterday. */
+  addOldRuns(count: number, title = "old"): Promise<unknown> {
+    return this.order("POST /runs/old", { count, title });
+  }
+
+  /** All runs, oldest first, as the API shows them. */
+  runs(): Promise<ShownRun[]> {
+    return this.order("GET /runs") as Promise<ShownRun[]>;
+  }
+
+  /** What the newest run of this id or title has said so far. */
+  async runLog(run: string): Promise<string[]> {
+    const found = (await this.runs()).findLast(({ id, run_spec }) => String(id) === run || run_spec.title === run);
+    return found === undefined ? [] : new RunFiles(this.state, found.id).log().map(({ message }) => message);
+  }
+
+  /** Where the stand-in trainer looks for `<pipeline>.fail` and keeps `trained.log`. */
+  get standIn(): string {
+    const directory = join(this.state, "stand-in");
+    mkdirSync(directory, { recursive: true });
+    return directory;
+  }
+
   revokeToken(revoked = true): Promise<unknown> {
     return this.order("POST /token", { revoked });
   }
@@ -186,9 +240,15 @@ export class VesslCloud {
     }, START_MS);
   }
 
+  /** Ends everything, runs included, and removes it. */
   async dispose(): Promise<void> {
     await this.kill();
-    rmSync(this.root, { recursive: true, force: true });
+    for (const { id } of readState(this.state)?.runs ?? []) {
+      const node = new RunFiles(this.state, id).node();
+      if (node?.alive) signalGroup(node.identity.pid, "SIGKILL");
+    }
+    // A container ends a moment after its node.
+    rmSync(this.root, { recursive: true, force: true, maxRetries: 10 });
   }
 
   private get state(): string {

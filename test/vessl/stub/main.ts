@@ -10,15 +10,19 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { accountRoutes } from "./accounts.ts";
 import { Api } from "./api.ts";
+import { writePrograms } from "./container.ts";
 import { controlServer } from "./control.ts";
 import type { Fault } from "./faults.ts";
 import { startGateway } from "./gateway.ts";
 import { Journal } from "./journal.ts";
+import { addOldRuns } from "./old-runs.ts";
 import { Routes } from "./routes.ts";
+import { RunFates } from "./run-fates.ts";
+import { runRoutes } from "./runs.ts";
 import { S3Front } from "./s3-front.ts";
 import { secretRoutes } from "./secrets.ts";
 import { Sessions } from "./sessions.ts";
-import { Store } from "./state.ts";
+import { type Mode, type Script, Store } from "./state.ts";
 import { storageRoutes } from "./storages.ts";
 
 export interface Ready {
@@ -40,6 +44,9 @@ const routes = new Routes();
 accountRoutes(routes);
 storageRoutes(routes, store, sessions, () => `http://${HOST}:${s3}`);
 secretRoutes(routes, store);
+const fates = new RunFates(store, `http://${HOST}:${s3}`);
+runRoutes(routes, store, fates);
+writePrograms(join(directory, "bin"), values.trainer ?? "stand-in");
 const api = new Api(routes, store.state, journal);
 
 const control = controlServer({
@@ -52,12 +59,26 @@ const control = controlServer({
   "POST /s3/faults": (faults: Fault[]) => front.faults.add(faults),
   "POST /s3/expire": () => sessions.expireAll(),
   "POST /s3/shorten": (limits: { requests?: number; milliseconds?: number }) => sessions.shorten(limits),
+  "POST /mode": ({ mode }: { mode: Mode }) => {
+    store.state.mode = mode;
+    store.save();
+  },
+  "GET /runs": () => store.state.runs.map((run) => fates.shown(run)),
+  "POST /runs/script": (script: Script) => {
+    store.state.scripts.push(script);
+    store.save();
+  },
+  "POST /runs/old": ({ count, title }: { count: number; title: string }) => addOldRuns(store, count, title),
+  "POST /runs/preempt": ({ run, status, reason }: { run: string; status: string; reason: string }) =>
+    fates.preempt(fates.find(run), status, reason),
+  "POST /runs/forget": ({ run }: { run: string }) => fates.forget(fates.find(run)),
   "POST /token": ({ revoked }: { revoked: boolean }) => {
     store.state.tokenRevoked = revoked;
     store.save();
   },
 });
 
+fates.resume();
 const ready: Ready = {
   pid: process.pid,
   ports: {

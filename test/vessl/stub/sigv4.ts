@@ -9,11 +9,15 @@ export interface Signable {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-export interface Authorization {
-  readonly accessKeyId: string;
+export interface Scope {
+  /** `20261122` */
   readonly date: string;
   readonly region: string;
   readonly signedHeaders: readonly string[];
+}
+
+export interface Authorization extends Scope {
+  readonly accessKeyId: string;
   readonly signature: string;
 }
 
@@ -34,7 +38,7 @@ export function parseAuthorization(header: string | undefined): Authorization | 
   };
 }
 
-export function signatureOf(request: Signable, { date, region, signedHeaders }: Authorization, secret: string): string {
+export function signatureOf(request: Signable, { date, region, signedHeaders }: Scope, secret: string): string {
   const canonical = sha256(canonicalRequest(request, signedHeaders));
   const scope = `${date}/${region}/s3/aws4_request`;
   const text = `AWS4-HMAC-SHA256\n${request.headers["x-amz-date"]}\n${scope}\n${canonical}`;
@@ -43,11 +47,7 @@ export function signatureOf(request: Signable, { date, region, signedHeaders }: 
 }
 
 /** The `authorization` header for the same request and scope by another key. */
-export function authorize(
-  request: Signable,
-  scope: Authorization,
-  key: { accessKeyId: string; secret: string },
-): string {
+export function authorize(request: Signable, scope: Scope, key: { accessKeyId: string; secret: string }): string {
   const credential = `${key.accessKeyId}/${scope.date}/${scope.region}/s3/aws4_request`;
   const signature = signatureOf(request, scope, key.secret);
   return `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${scope.signedHeaders.join(";")}, Signature=${signature}`;
