@@ -1,0 +1,270 @@
+"""Brings what the trainer writes to the bucket, so that a run which loses its machine resumes on another.
+
+A directory that counts through a marker loses it before it changes and gets it after it is whole, so nothing half
+uploaded ever looks finished. The best model goes before the step that was saved after it: whoever resumes from a step
+finds the best model of that step or a later one. COMPLETED.json is last of all. Order and names: `layout.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from weighted_mtp.entry import layout, text
+from weighted_mtp.entry.progress import REPORT_SECONDS, Transfer
+from weighted_mtp.entry.resume import BEST, Found
+from weighted_mtp.entry.snapshot import Opened, opened
+from weighted_mtp.entry.store import PART_BYTES, Object, Place, Unavailable, patiently
+from weighted_mtp.errors import InputError
+from weighted_mtp.events import Events
+
+LOOK_SECONDS = 2.0
+REPEAT_SECONDS = 60.0
+
+
+class Uploader:
+    """One output directory and its copy. Made after a restore; not for two threads at a time."""
+
+    def __init__(self, place: Place, output: Path, scores: Path, found: Found, events: Events) -> None:
+        self._place = place
+        self._output = output
+        self._scores = scores
+        self._events = events
+        self._remote = dict(found.listing)  # what is in the bucket, as far as we know
+        self._steps = dict(found.markers)  # uploaded steps and their markers
+        self._exports: dict[str, object] = {}  # uploaded exports and the identity of their files
+        self._records: dict[str, bytes] = {}  # uploaded records and the hash of their content
+        self._completion: bytes | None = None
+        self.speaks = False  # tell how far an upload is; while the trainer tells, it is silent
+        if found.restore:
+            self._know_what_was_restored(found)
+
+    def _know_what_was_restored(self, found: Found) -> None:
+        for name in found.restore:
+            if layout.is_record(name):
+                self._records[name] = _hash((self._output / name).read_bytes())
+        with opened(self._output / BEST) as snapshot:
+            if found.best and snapshot:
+                self._exports[BEST] = _identity(snapshot)
+        if layout.COMPLETED in found.restore:
+            self._completion = (self._output / layout.COMPLETED).read_bytes()
+
+    def sync(self) -> None:
+        """Upload what is new, remove what the trainer removed. Raises InputError and Unavailable."""
+        self._follow_a_forgotten_completion()
+        self._send_scores()
+        self._send_records(only_unknown=True)
+        tried: set[str] = set()
+        while True:
+            # The step is chosen before the best model is looked at, which is then at least as new.
+            new = (step for step in layout.committed_steps(self._output) if step not in tried and self._is_new(step))
+            step = next(new, None)
+            for export in layout.EXPORTS:
+                self._send_export(export)
+            if step is None:
+                break
+            tried.add(step)
+            self._send_step(step)
+        self._prune()
+
+    def finish(self) -> None:
+        """After the trainer's end: all of it, compared with a listing, and then the completion."""
+        patiently(self._finish)
+
+    def _finish(self) -> None:
+        self.sync()
+        self._send_records()
+        self._verify()
+        try:
+            completion = (self._output / layout.COMPLETED).read_bytes()
+        except FileNotFoundError:
+            return
+        if completion != self._completion:
+            self._put(layout.COMPLETED, completion)
+            self._completion = completion
+
+    def _verify(self) -> None:
+        listing = self._place.list()
+        different = [
+            name for name, sent in self._remote.items()
+            if name != layout.COMPLETED and (name not in listing or listing[name].size != sent.size)
+        ]  # fmt: skip
+        if different:
+            self._remote = listing
+            self._steps.clear()
+            self._exports.clear()
+            self._records.clear()
+            raise Unavailable(f"{self._place.uri} is not what was uploaded ({', '.join(sorted(different)[:5])})")
+
+    def _follow_a_forgotten_completion(self) -> None:
+        """The trainer found its completion broken and starts from the beginning: so must whoever comes next."""
+        if layout.COMPLETED in self._remote and not (self._output / layout.COMPLETED).exists():
+            for step in list(layout.steps_in(self._remote)):
+                self._remove([layout.marker_name(step)])
+                self._steps.pop(step, None)
+            self._withdraw_completion()
+
+    def _withdraw_completion(self) -> None:
+        self._remove([layout.COMPLETED])
+        self._completion = None
+
+    def _send_scores(self) -> None:
+        """Score files are named by what they hold: one that is there is right."""
+        with opened(self._scores) as snapshot:
+            for found in snapshot or []:
+                name = f"{layout.SCORES}/{found.name}"
+                there = self._remote.get(name)
+                if not found.name.endswith((".tmp", ".wmtp-part")) and (there is None or there.size != found.size):
+                    self._send(name, found)
+
+    def _send_records(self, only_unknown: bool = False) -> None:
+        for path in sorted(self._output.iterdir()) if self._output.is_dir() else []:
+            if not path.is_file() or not layout.is_record(path.name) or (only_unknown and path.name in self._records):
+                continue
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            digest = _hash(content)
+            if self._records.get(path.name) != digest:
+                self._put(path.name, content)
+                self._records[path.name] = digest
+
+    def _send_export(self, export: str) -> None:
+        with opened(self._output / export) as snapshot:
+            if snapshot is None or self._exports.get(export) == _identity(snapshot):
+                return
+            if layout.COMPLETED in self._remote:
+                self._withdraw_completion()
+            self._exports.pop(export, None)
+            self._remove([layout.manifest_name(export)])
+            sent = self._send_all(export, export, snapshot)
+            self._put(layout.manifest_name(export), layout.manifest_of(sent))
+            self._exports[export] = _identity(snapshot)
+
+    def _is_new(self, step: str) -> bool:
+        try:
+            return self._steps.get(step) != (self._output / layout.marker_name(step)).read_bytes()
+        except FileNotFoundError:
+            return False
+
+    def _send_step(self, step: str) -> None:
+        with opened(self._output / layout.STEPS / step) as snapshot:
+            files = {found.name: found for found in snapshot or []}
+            marker = files.pop(layout.COMMITTED).file.read() if layout.COMMITTED in files else None
+            if layout.step_problem(marker, {name: Object(found.size, None) for name, found in files.items()}):
+                return  # the trainer is removing it just now
+            assert marker is not None
+            self._steps.pop(step, None)
+            self._remove([layout.marker_name(step)])
+            self._send_all(step, f"{layout.STEPS}/{step}", list(files.values()))
+            self._send_records()
+            self._put(layout.marker_name(step), marker)
+            self._steps[step] = marker
+
+    def _send_all(self, what: str, directory: str, snapshot: list[Opened]) -> dict[str, Object]:
+        """Make the objects of a directory those of the snapshot."""
+        started = time.monotonic()
+        sent = {found.name: self._send(f"{directory}/{found.name}", found) for found in snapshot}
+        self._remove([f"{directory}/{name}" for name in layout.below(directory, self._remote) if name not in sent])
+        seconds, total = time.monotonic() - started, sum(found.size for found in sent.values())
+        if seconds >= REPORT_SECONDS:
+            rate = text.size(total / seconds)
+            self._events.say(f"uploaded {what}: {text.size(total)} in {text.duration(seconds)} ({rate}/s)")
+        return sent
+
+    def _prune(self) -> None:
+        """Remove steps that the disk has no more, and pieces of steps. The last step that somebody could resume from
+        goes only when another is there."""
+        local = {path.name for path in (self._output / layout.STEPS).glob("step-*")}
+        other = any(step in self._steps for step in layout.committed_steps(self._output))
+        for step in layout.steps_in(self._remote):
+            marker = layout.marker_name(step)
+            if step not in local and (other or marker not in self._remote):
+                directory = f"{layout.STEPS}/{step}"
+                self._remove([marker, *(f"{directory}/{name}" for name in layout.below(directory, self._remote))])
+                self._steps.pop(step, None)
+
+    def _send(self, name: str, source: Opened) -> Object:
+        transfer = Transfer(f"upload {name}", source.size, self._events) if self.speaks else None
+        source.file.seek(0)
+        content = source.file.read() if source.size <= PART_BYTES else _Counted(source.file, transfer)
+        self._remote[name] = self._place.write(name, content, source.size)
+        return self._remote[name]
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._remote[name] = self._place.write(name, content, len(content))
+
+    def _remove(self, names: list[str]) -> None:
+        """In this order."""
+        there = [name for name in dict.fromkeys(names) if name in self._remote]
+        self._place.delete(there)
+        for name in there:
+            del self._remote[name]
+
+
+class Watcher(threading.Thread):
+    """Uploads while the trainer runs. Trouble is told and tried again; it never ends the training."""
+
+    def __init__(self, uploader: Uploader, events: Events) -> None:
+        super().__init__(name="upload", daemon=True)
+        self._uploader = uploader
+        self._events = events
+        self._over = threading.Event()
+        self._told: dict[str, float] = {}
+
+    def run(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                self._uploader.sync()
+            except (InputError, Unavailable) as error:
+                self._warn(error.cause)
+            except Exception as error:  # also a mistake of ours must not end the training; the last sync reports it
+                self._warn(f"{type(error).__name__} while checkpoints are uploaded")
+
+    def stop(self) -> None:
+        """Let it finish what it is uploading."""
+        self._uploader.speaks = True
+        self._over.set()
+        self.join()
+
+    def _warn(self, cause: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(cause, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._told[cause] = now
+            self._events.say(f"warning: {cause}; training goes on, and the upload is tried again")
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: IO[bytes], transfer: Transfer | None) -> None:
+        self._file = file
+        self._transfer = transfer
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        if self._transfer:
+            self._transfer.add(len(content))
+        return content
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _identity(snapshot: list[Opened]) -> object:
+    return [(found.name, found.identity) for found in snapshot]
