@@ -22,6 +22,11 @@ export function unwrap(value: unknown): unknown {
   return Object.fromEntries(Object.entries(record).map(([key, inner]) => [key, unwrap(inner)]));
 }
 
+/** `value` as the engine must get it, or it would be stored and shown in clear. */
+export function secret(value: unknown): unknown {
+  return { [SIGNATURE]: SECRET_SIGNATURE, value };
+}
+
 /** Paths of the properties that are secret; none of our resources but `OrgSecret` takes one. */
 export function secretPaths(value: unknown, path = ""): string[] {
   if (value === null || typeof value !== "object") return [];

@@ -1,7 +1,10 @@
-import { hasUnknown, secretPaths, UNKNOWN, unwrap } from "../../launcher/values.ts";
+import { hasUnknown, secret, secretPaths, UNKNOWN, unwrap } from "../../launcher/values.ts";
 
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
-const secret = (value: unknown) => ({ [SIGNATURE]: "1b47061264138c4ac30d75fd1eb44270", value });
+
+test("a secret is wrapped as the engine's wire format wants it", () => {
+  expect(secret("x")).toEqual({ [SIGNATURE]: "1b47061264138c4ac30d75fd1eb44270", value: "x" });
+});
 
 test("an unknown is found at any depth, and only there", () => {
   for (const value of [UNKNOWN, [UNKNOWN], { a: { b: [1, { c: UNKNOWN }] } }]) expect(hasUnknown(value)).toBe(true);
