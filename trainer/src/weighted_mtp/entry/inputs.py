@@ -46,8 +46,9 @@ def parse(argument: str, app: Path, config: TrainConfig, command: list[str]) -> 
     return Input(Place(uri), target, target.name)
 
 
-def items_of(place: Place, listing: dict[str, Object], target: Path) -> list[Item]:
-    """One item for each object; the empty objects that stand for directories in some tools are none.
+def items_of(place: Place, listing: dict[str, Object], target: Path, directory: str = "") -> list[Item]:
+    """One item for each object; the empty objects that stand for directories in some tools are none. `directory`: of
+    the place, where the listing's names begin; with its slash.
 
     Raises InputError for a name that is no path below `target`."""
     parents = {name.rsplit("/", depth)[0] for name in listing for depth in range(1, name.count("/") + 1)}
@@ -56,7 +57,7 @@ def items_of(place: Place, listing: dict[str, Object], target: Path) -> list[Ite
         if any(part in ("", ".", "..") for part in name.split("/")) or not name.isprintable() or "\\" in name:
             raise InputError(f"{place.uri} holds {name!r}, which is no file name", "remove that object")
         if name not in parents:
-            items.append(Item(place, name, version, target / name))
+            items.append(Item(place, directory + name, version, target / name))
         elif version.size:
             raise InputError(f"{place.uri}/{name} is a file and a directory", "remove one of them")
     return items

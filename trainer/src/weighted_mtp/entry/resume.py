@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weighted_mtp.entry import layout
-from weighted_mtp.entry.fetch import Item
+from weighted_mtp.entry.fetch import Item, fetch
 from weighted_mtp.entry.inputs import bring, items_of
 from weighted_mtp.entry.store import Object, Place
 from weighted_mtp.events import Events
@@ -74,7 +74,7 @@ def _is_ahead(output: Path, remote: list[str]) -> bool:
 def items(found: Found, place: Place, output: Path, scores: Path) -> list[Item]:
     """Everything to fetch, the scores included."""
     chosen = items_of(place, {name: found.listing[name] for name in found.restore}, output)
-    return chosen + items_of(place, layout.below(layout.SCORES, found.listing), scores)
+    return chosen + items_of(place, layout.below(layout.SCORES, found.listing), scores, f"{layout.SCORES}/")
 
 
 def restore(found: Found, wanted: list[Item], output: Path, events: Events, check: Callable[[], None]) -> None:
@@ -89,6 +89,6 @@ def restore(found: Found, wanted: list[Item], output: Path, events: Events, chec
                 item.target.unlink(missing_ok=True)
     markers = (layout.COMMITTED, layout.COMPLETED)
     bring("checkpoints", [item for item in wanted if item.target.name not in markers], events, check)
-    bring("checkpoints", [item for item in wanted if item.target.name in markers], events, check)
+    fetch([item for item in wanted if item.target.name in markers], lambda _: None, check)
     if found.markers and found.restore:
         events.say(f"resuming from {next(iter(found.markers))}")

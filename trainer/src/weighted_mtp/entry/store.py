@@ -74,9 +74,14 @@ class Place:
 
         if self.bucket is None:
             return LocalStore("/")
+        plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"  # options given here hide the environment's
         return S3Store(
             self.bucket,
-            client_options={"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10)},
+            client_options={
+                "timeout": timedelta(seconds=60),
+                "connect_timeout": timedelta(seconds=10),
+                "allow_http": plain,
+            },
             retry_config={"max_retries": SMALL_RETRIES, "retry_timeout": timedelta(seconds=60)},
         )
 
@@ -176,6 +181,8 @@ class Place:
                 f"allow the run's access key s3:ListBucket on {self.bucket} and s3:GetObject, s3:PutObject and "
                 "s3:DeleteObject below that prefix",
             )
+        if "URL scheme is not allowed" in detail:
+            return InputError("AWS_ENDPOINT_URL is not https", "use TLS, or set AWS_ALLOW_HTTP=true for a test")
         if status == "412" or "precondition" in detail:
             return InputError(f"{self.uri} changed while it was read", "start the run again")
         if status and status[0] == "4" and status not in ("408", "429") and code not in ("RequestTimeout", "SlowDown"):
