@@ -1,34 +1,45 @@
 /** The whole stack on one page: read the config, declare the components, export what other stacks need. */
 import * as pulumi from "@pulumi/pulumi";
 import { ArtifactStore } from "./components/artifact-store.ts";
+import { BaseStack } from "./components/base-stack.ts";
+import { PREFIXES } from "./components/bucket-layout.ts";
 import { readConfig, readSecret } from "./components/config.ts";
 import { FilledVolume } from "./components/filled-volume.ts";
-import { TrackingServer } from "./components/launcher-resources.ts";
+import { TrackingServer, Volume } from "./components/launcher-resources.ts";
 import { MlflowHost } from "./components/mlflow-host.ts";
 import type { PipelineName } from "./components/pipelines.ts";
+import { plainVariables, type RunAccess, RunSecrets, secretNames } from "./components/run-access.ts";
 import { RunIdentity } from "./components/run-identity.ts";
 import { TrainerImage } from "./components/trainer-image.ts";
 import { TrainingRun } from "./components/training-run.ts";
+import type { Place } from "./launcher/by-place.ts";
+import { findToken, TOKEN_REMEDY } from "./launcher/vessl/token.ts";
 
 const config = readConfig();
 const { stack, ephemeral } = config;
-if (config.launcher.target === "vessl" && config.runs.length > 0 && !pulumi.runtime.isDryRun()) {
-  throw new pulumi.RunError(
-    "runs on the GPU cloud can be previewed, but not deployed by this version; nothing was created or changed. " +
-      "Deploy the bucket, the tracker and the image alone with wmtp:pipelines: {}, or train on this machine with target local",
-  );
-}
 
-export const outputs = config.launcher.target === "local" ? onThisMachine() : onTheCloud();
+export const outputs = declare();
+
+function declare() {
+  if (config.launcher.target === "local") return onThisMachine();
+  // A preview goes without, as on a pull request from a fork; an update would find out half way.
+  if (config.runs.length > 0 && !pulumi.runtime.isDryRun() && findToken() === undefined) {
+    throw new pulumi.RunError(
+      `there is no login for the GPU cloud, so nothing was created or changed: ${TOKEN_REMEDY}`,
+    );
+  }
+  return config.base === undefined ? onTheCloud() : onItsBase(new BaseStack(config.base));
+}
 
 function onThisMachine() {
   const tracker = new TrackingServer("tracker", { stack });
-  declareRuns(tracker.url);
+  declareRuns({ place: { target: "local" }, trackerUrl: tracker.url });
   return { trackerUrl: tracker.url, experiment: config.tracking.experiment };
 }
 
 function onTheCloud() {
   const region = config.region as string; // checked with everything else
+  const { bucket } = config.storage;
   const store = new ArtifactStore("store", { ...config.storage, region, ephemeral });
   const identity = new RunIdentity("runs", { stack, store, accessKeys: config.storage.accessKeys });
   const tracker = new MlflowHost("tracker", {
@@ -39,11 +50,30 @@ function onTheCloud() {
     adminPassword: readSecret("mlflowAdminPassword"),
   });
   const image = new TrainerImage("image", { ...config.image, ephemeral, registryToken: readSecret("registryToken") });
-  declareRuns(tracker.url, image.ref);
+  const place = cloudPlace(region, bucket, `${PREFIXES.checkpoints}${stack}/`);
+  const values = {
+    AWS_ACCESS_KEY_ID: identity.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: identity.secretAccessKey,
+    MLFLOW_TRACKING_PASSWORD: tracker.runsPassword,
+    HF_TOKEN: readSecret("hfToken"),
+  };
+  const secrets = config.runs.length === 0 ? undefined : new RunSecrets("secrets", { stack, place, values });
+  declareRuns({
+    place,
+    trackerUrl: tracker.url,
+    image: image.ref,
+    bucket: { uri: `s3://${bucket}`, after: [store] },
+    access: secrets && {
+      env: plainVariables({ region, bucket, caCertificate: tracker.caCertificate }),
+      secrets: secretNames(stack, secrets.variables),
+      dependsOn: [secrets],
+    },
+  });
   return {
     region,
     bucket: store.bucketName,
     runsAccessKeyId: identity.accessKeyId,
+    runSecrets: secrets?.variables ?? [],
     trackerUrl: tracker.url,
     trackerInstanceId: tracker.instanceId,
     trackerCaCertificate: tracker.caCertificate,
@@ -52,20 +82,80 @@ function onTheCloud() {
   };
 }
 
+/** Volumes and runs of its own; bucket, tracker, image and secrets of the base. */
+function onItsBase(base: BaseStack) {
+  const [region, bucket, trackerUrl] = [base.text("region"), base.text("bucket"), base.text("trackerUrl")];
+  const checkpoints = `${PREFIXES.checkpoints}${base.name}/experiments/${stack}/`;
+  declareRuns({
+    place: pulumi.all([region, bucket]).apply((known) => cloudPlace(...known, checkpoints)),
+    trackerUrl,
+    image: base.text("image"),
+    access: {
+      env: plainVariables({ region, bucket, caCertificate: base.text("trackerCaCertificate") }),
+      secrets: base.runSecrets.apply((variables) => secretNames(base.name, variables)),
+      dependsOn: [],
+    },
+  });
+  return { trackerUrl, experiment: config.tracking.experiment };
+}
+
+/** @param checkpoints prefix of the stack's own in the bucket */
+function cloudPlace(region: string, bucket: string, checkpoints: string): Place {
+  const { organization, project } = config.launcher.vessl;
+  return { target: "vessl", organization: organization as string, project, bucket, region, checkpoints };
+}
+
+/** What the runs of a stack stand on. */
+interface Ground {
+  readonly place: pulumi.Input<Place>;
+  readonly trackerUrl: pulumi.Output<string>;
+  /** The rest on the GPU cloud alone. */
+  readonly image?: pulumi.Output<string>;
+  readonly bucket?: { readonly uri: string; readonly after: readonly pulumi.Resource[] };
+  readonly access?: RunAccess | undefined;
+}
+
 /** Volumes and a run per pipeline, in dependency order; a stack without pipelines is infrastructure alone. */
-function declareRuns(trackerUrl: pulumi.Output<string>, image?: pulumi.Output<string>): void {
+function declareRuns({ place, trackerUrl, image, bucket, access: given }: Ground): void {
   if (config.runs.length === 0) return;
-  const { storage, names, sources } = config.volumes;
-  const fill = (kind: "models" | "datasets") =>
-    new FilledVolume(kind, { place: config.place, kind, storage, volumeName: names[kind], source: sources[kind] });
-  const models = fill("models");
-  const datasets = fill("datasets");
+  const { storage, names, sources, forceDelete } = config.volumes;
+  const onCloud = given !== undefined;
+  const fill = (kind: "models" | "datasets" | "checkpoints") =>
+    new FilledVolume(kind, {
+      place,
+      kind,
+      storage,
+      volumeName: names[kind],
+      source: sources[kind],
+      optional: kind === "checkpoints",
+      protect: onCloud && !ephemeral,
+      forceDelete: forceDelete || ephemeral,
+    });
+  const models =
+    bucket !== undefined && config.models.delivery === "s3"
+      ? new FilledVolume("models", {
+          place,
+          kind: "models",
+          storage: bucket.uri,
+          volumeName: PREFIXES.models.slice(0, -1),
+          source: sources.models,
+          after: bucket.after,
+        })
+      : fill("models");
+  const [datasets, checkpoints] = [fill("datasets"), onCloud ? fill("checkpoints") : undefined];
+  const access = given && { ...given, dependsOn: [...given.dependsOn, ...cacheVolume(place)] };
   const runs = new Map<PipelineName, TrainingRun>();
   for (const settings of config.runs) {
     const { pipeline } = settings;
-    runs.set(
-      pipeline,
-      new TrainingRun(pipeline, { settings, config, models, datasets, trackerUrl, image, earlier: runs }),
-    );
+    const run = { settings, config, place, models, datasets, checkpoints, access, trackerUrl, image, earlier: runs };
+    runs.set(pipeline, new TrainingRun(pipeline, run));
   }
+}
+
+/** A cache that is a volume of the cloud's is made here; other file systems belong to the cluster. */
+function cacheVolume(place: pulumi.Input<Place>): Volume[] {
+  const [, storage, volumeName] = /^volume:\/\/([^/]+)\/([^/]+)$/.exec(config.models.cache?.mount ?? "") ?? [];
+  if (storage === undefined || volumeName === undefined) return [];
+  const tags = ["weighted-mtp", "cache"];
+  return [new Volume("cache", { place, storage, volumeName, tags, forceDelete: true }, { protect: !ephemeral })];
 }

@@ -188,22 +188,35 @@ const volumes = z
       })
       .prefault({})
       .describe("local directories, below the project, that fill the volumes"),
+    forceDelete: z
+      .boolean({ error: "is not true or false" })
+      .default(false)
+      .describe("`destroy` deletes volumes with what they hold; without, those that hold something are kept"),
   })
   .prefault({});
 
 const models = z
   .strictObject({
-    delivery: z.enum(["s3", "volume"]).default("s3"),
+    delivery: z
+      .enum(["s3", "volume"])
+      .default("s3")
+      .describe("how models get into a run's container: fetched from the bucket, or copied in from a volume"),
     base: slug.default("llama-7b-mtp"),
     reference: slug.default("sheared-llama-2.7b"),
     criticTrunk: slug.optional().describe("the base model by default"),
     cache: z
       .strictObject({
-        path: z.string().startsWith("/").default("/cache/models"),
+        path: z
+          .string()
+          .regex(/^\/cache(\/[A-Za-z0-9._-]*[A-Za-z0-9_-])+$/, { error: "is not a directory below /cache" })
+          .default("/cache/models"),
         sizeGiB: z.int().min(1).default(100),
-        mount: name,
+        mount: z.string().regex(/^(nfs|hostpath):\/\/\S+$|^volume:\/\/[^/\s]+\/[^/\s]+$/, {
+          error: "is not a live mount such as nfs://server/path, hostpath:///path or volume://<storage>/<name>",
+        }),
       })
-      .optional(),
+      .optional()
+      .describe("a file system of the cluster that keeps fetched models from run to run"),
   })
   .prefault({});
 

@@ -5,7 +5,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { distance } from "fastest-levenshtein";
 import type { z } from "zod";
-import type { Place } from "../launcher/by-place.ts";
 import { describeIssues, formatProblems, type Problem, suggestion, withoutFollowers } from "./config-problems.ts";
 import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type SecretKey, type Section, type Sections } from "./config-schema.ts";
 import { checkInfrastructure } from "./infrastructure-rules.ts";
@@ -46,8 +45,6 @@ export interface StackConfig {
     /** Seconds `up` waits for a run; null: until it is over. */
     readonly waitSeconds: number | null;
   };
-  /** Where volumes and runs are. */
-  readonly place: Place;
   readonly storage: Section<"storage">;
   readonly tracking: Section<"tracking"> & { readonly experiment: string };
   readonly image: Section<"image"> & { readonly repository: string };
@@ -154,7 +151,6 @@ export function resolveConfig(stack: string, sections: Required<Sections>, train
     stack,
     ...(sections.base === undefined ? {} : { base: sections.base }),
     launcher: { ...launcher, waitSeconds: parseDuration(waiting) ?? null },
-    place: launcher.target === "local" ? { target: "local" } : { target: "vessl", bucket: sections.storage.bucket },
     storage: sections.storage,
     tracking: { ...sections.tracking, experiment: sections.tracking.experiment ?? `weighted-mtp/${stack}` },
     // Without one the stack has a registry of its own, or no image at all.

@@ -4,18 +4,29 @@ import { Upload, Volume } from "./launcher-resources.ts";
 
 export interface FilledVolumeArgs {
   /** On this machine, or on the GPU cloud. */
-  readonly place: Place;
+  readonly place: pulumi.Input<Place>;
   /** What it holds. */
   readonly kind: "models" | "datasets" | "checkpoints";
-  /** @example "vessl-storage" */
+  /**
+   * Where the volume is. A bucket, written `s3://...`, has no volumes: what goes in is below `<volumeName>/` there.
+   * @example "vessl-storage"
+   */
   readonly storage: string;
   /** @example "weighted-mtp-models" */
   readonly volumeName: string;
   /**
-   * Directory below the project whose content goes in; none: an empty volume.
+   * Directory below the project whose content goes in.
    * @example "storage/models"
    */
-  readonly source?: string;
+  readonly source: string;
+  /** A source that is not there is an empty one. @default false */
+  readonly optional?: boolean;
+  /** `destroy` refuses to touch it. @default false */
+  readonly protect?: boolean;
+  /** Destroyed with its content; without, a volume that holds something is kept. @default false */
+  readonly forceDelete?: boolean;
+  /** What must be there first: the bucket. */
+  readonly after?: readonly pulumi.Resource[];
 }
 
 /** A volume and what must be in it. Dependents learn the hash of each subtree in a preview, before anything was moved. */
@@ -26,18 +37,25 @@ export class FilledVolume extends pulumi.ComponentResource {
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("wmtp:index:FilledVolume", name, args, opts);
-    const { place, kind, storage, volumeName, source } = args;
+    const { place, kind, storage, volumeName, source, optional = false, protect = false, forceDelete = false } = args;
     this.storage = storage;
     this.volumeName = volumeName;
-    const volume = new Volume(name, { place, storage, volumeName, tags: ["weighted-mtp", kind] }, { parent: this });
-    this.subtrees =
-      source === undefined
-        ? pulumi.output<Record<string, string>>({})
-        : new Upload(
-            name,
-            { place, storage, volumeName, source },
-            { parent: this, dependsOn: [volume], deletedWith: volume },
-          ).subtrees;
+    const volume = storage.startsWith("s3://")
+      ? undefined
+      : new Volume(
+          name,
+          { place, storage, volumeName, tags: ["weighted-mtp", kind], forceDelete },
+          { parent: this, protect },
+        );
+    this.subtrees = new Upload(
+      name,
+      { place, storage, volumeName, source, optional },
+      {
+        parent: this,
+        dependsOn: [...(volume === undefined ? [] : [volume]), ...(args.after ?? [])],
+        ...(volume === undefined ? {} : { deletedWith: volume }),
+      },
+    ).subtrees;
     this.registerOutputs({ storage, volumeName });
   }
 

@@ -44,10 +44,10 @@ export interface Surroundings {
   readonly today: string;
 }
 
-/** Problems of a stack that declares its own infrastructure; none for the local target. */
+/** Problems of a stack that declares its own infrastructure; none for the local target, nor for one that has its base's. */
 export function checkInfrastructure(sections: Sections, surroundings: Surroundings): Problem[] {
   const { launcher, storage, tracking, image, waivers } = sections;
-  if (launcher?.target !== "vessl") return [];
+  if (launcher?.target !== "vessl" || sections.base !== undefined) return [];
   return [
     ...checkRegion(surroundings.region),
     ...(storage === undefined ? [] : checkStorage(storage, surroundings.region)),

@@ -1,16 +1,17 @@
 /** The launcher's resources as a Pulumi program sees them; what they do is written in `launcher/resources/`. */
 import * as pulumi from "@pulumi/pulumi";
 import type { Place } from "../launcher/by-place.ts";
+import type { OrgSecretInputs } from "../launcher/resources/org-secret.ts";
 import type { RunInputs } from "../launcher/resources/run.ts";
 import type { TrackingServerInputs } from "../launcher/resources/tracking-server.ts";
 import type { UploadInputs } from "../launcher/resources/upload.ts";
 import type { VolumeInputs } from "../launcher/resources/volume.ts";
 
 /** Properties that `check` fills in, so that they are known in a preview. */
-type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "name" | "checkpointUri";
+type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "checkpointUri" | "submission";
 type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
 /** Arguments of what is either on this machine or on the GPU cloud. */
-type PlacedArgs<Inputs> = Args<Inputs> & { readonly place: Place };
+type PlacedArgs<Inputs> = Args<Omit<Inputs, "place">> & { readonly place: pulumi.Input<Place> };
 
 export class Volume extends pulumi.CustomResource {
   constructor(name: string, args: PlacedArgs<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
@@ -40,7 +41,14 @@ export class Run extends pulumi.CustomResource {
   declare readonly fingerprint: pulumi.Output<string>;
   declare readonly checkpointUri: pulumi.Output<string>;
 
-  constructor(name: string, args: PlacedArgs<RunInputs>, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: Omit<PlacedArgs<RunInputs>, "name">, opts?: pulumi.CustomResourceOptions) {
     super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
+  }
+}
+
+/** A secret of the GPU cloud's organization; `value` must be one of Pulumi's secrets. */
+export class OrgSecret extends pulumi.CustomResource {
+  constructor(name: string, args: PlacedArgs<OrgSecretInputs>, opts?: pulumi.CustomResourceOptions) {
+    super("launcher:index:OrgSecret", name, args, opts);
   }
 }

@@ -18,18 +18,19 @@ export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[
       message: "is missing; target vessl needs the organization that pays for the GPUs",
     });
   }
-  if (sections.base !== undefined) {
-    problems.push({ path: "wmtp:base", message: "experiments on a base stack are not part of this version yet" });
-  }
+  problems.push(...checkBase(sections));
   if (sections.volumes !== undefined) problems.push(...checkVolumes(sections.volumes));
+  if (sections.models?.cache !== undefined && sections.models.delivery === "volume") {
+    problems.push({ path: "wmtp:models.cache", message: "keeps what is fetched from the bucket; use delivery: s3" });
+  }
   if (pipelines === undefined || overrides === undefined) return problems;
   const enabled = PIPELINE_NAMES.filter((pipeline) => pipelines[pipeline] !== undefined);
   // On AWS a stack without runs is the infrastructure alone; on this machine there would be nothing at all.
-  if (enabled.length === 0 && launcher?.target !== "vessl") {
+  if (enabled.length === 0 && (launcher?.target !== "vessl" || sections.base !== undefined)) {
     problems.push({ path: PATH, message: `names no pipeline; add at least one of ${PIPELINE_NAMES.join(", ")}` });
   }
   for (const pipeline of enabled) {
-    problems.push(...checkNeeds(pipeline, pipelines, sections.base));
+    problems.push(...checkNeeds(pipeline, pipelines));
     problems.push(...checkTraining(pipeline, { pipelines, overrides }, trainer));
     const gpus = pipelines[pipeline]?.gpus ?? PIPELINES[pipeline].defaultGpus;
     if (cost !== undefined && gpus > cost.maxGpusPerRun) {
@@ -59,11 +60,11 @@ export function needsOf(pipeline: PipelineName, pipelines: Section<"pipelines">)
   return elsewhere ? [] : PIPELINES[pipeline].needs;
 }
 
-function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, base: string | undefined): Problem[] {
+function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">): Problem[] {
   const problems: Problem[] = [];
   const settings = pipelines[pipeline];
   for (const needed of needsOf(pipeline, pipelines)) {
-    if (pipelines[needed] === undefined && base === undefined) {
+    if (pipelines[needed] === undefined) {
       const message = `needs ${needed}: enable ${PATH}.${needed}, or name a checkpoint in ${PATH}.${pipeline}.criticCheckpoint`;
       problems.push({ path: `${PATH}.${pipeline}`, message });
     }
@@ -78,6 +79,23 @@ function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, bas
     problems.push({
       path: `${PATH}.${pipeline}.rewards`,
       message: 'scoring by a reward model is not available yet; use "tests"',
+    });
+  }
+  return problems;
+}
+
+/** A stack on a base owns its volumes and its runs; the rest is the base's. */
+function checkBase({ base, launcher, models }: Sections): Problem[] {
+  if (base === undefined) return [];
+  const problems: Problem[] = [];
+  if (launcher?.target === "local") {
+    problems.push({ path: "wmtp:base", message: "a base has a bucket and a tracker on the cloud; use target vessl" });
+  }
+  // Filling the bucket's models/ from here would take the base's models for leftovers.
+  if (models?.delivery === "s3") {
+    problems.push({
+      path: "wmtp:models.delivery",
+      message: `models in the bucket are those of ${base}; use delivery: volume, with a volume of this stack's own`,
     });
   }
   return problems;

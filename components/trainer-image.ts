@@ -8,12 +8,6 @@ import * as pulumi from "@pulumi/pulumi";
 import { contextFiles, hashContext } from "./image-context.ts";
 import { type Transform, transform } from "./transform.ts";
 
-/**
- * Where everything is in the image and in every container made from it: the working directory, the mounts and the
- * trainer's default paths. A test holds the Dockerfile and the trainer's configuration to it.
- */
-export const WORKDIR = "/app";
-
 /** The build context, below the directory of Pulumi.yaml. */
 const CONTEXT = "trainer";
 /** GPU nodes are of this kind; the machine that builds may not be. */

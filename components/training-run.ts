@@ -1,14 +1,23 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { CloudRun } from "../launcher/backend.ts";
+import type { Place } from "../launcher/by-place.ts";
 import type { RunSettings, StackConfig } from "./config.ts";
 import type { FilledVolume } from "./filled-volume.ts";
 import { Run } from "./launcher-resources.ts";
 import { PIPELINES, type PipelineName } from "./pipelines.ts";
+import type { RunAccess } from "./run-access.ts";
 
 export interface TrainingRunArgs {
   readonly settings: RunSettings;
   readonly config: StackConfig;
+  /** On this machine, or on the GPU cloud. */
+  readonly place: pulumi.Input<Place>;
   readonly models: FilledVolume;
   readonly datasets: FilledVolume;
+  /** On the GPU cloud alone: what a critic named by its path is in. */
+  readonly checkpoints?: FilledVolume | undefined;
+  /** On the GPU cloud alone. */
+  readonly access?: RunAccess | undefined;
   /** Resolves when the tracker is usable, so that no run starts without one. */
   readonly trackerUrl: pulumi.Output<string>;
   /** `repository@sha256:...`; the local target needs none. */
@@ -29,14 +38,16 @@ export class TrainingRun extends pulumi.ComponentResource {
   readonly checkpointUri: pulumi.Output<string>;
 
   constructor(name: string, args: TrainingRunArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { settings, config, models, datasets, trackerUrl, image, earlier } = args;
+    const { settings, config, place, models, datasets, checkpoints, access, trackerUrl, image, earlier } = args;
     const { pipeline, gpus } = settings;
     super("wmtp:index:TrainingRun", name, { pipeline, gpus }, opts);
     const find = (wanted: PipelineName) => earlier.get(wanted);
+    const criticDirectory = checkpoints === undefined ? undefined : directoryOf(settings.criticCheckpoint);
+    const criticVolume = criticDirectory === undefined ? undefined : checkpoints;
     const run = new Run(
       name,
       {
-        place: config.place,
+        place,
         stack: config.stack,
         pipeline,
         gpus,
@@ -45,11 +56,13 @@ export class TrainingRun extends pulumi.ComponentResource {
         datasets: datasets.hashesOf(settings.datasets),
         needs: checkpointsOf(settings.needs, find),
         criticCheckpoint: settings.criticCheckpoint,
+        checkpoints: criticDirectory === undefined ? undefined : checkpoints?.hashesOf([criticDirectory]),
         resultsVersion: config.resultsVersion,
         rerun: settings.rerun,
         volumes: { storage: models.storage, models: models.volumeName, datasets: datasets.volumeName },
         trackerUrl,
         image,
+        cloud: access === undefined ? undefined : cloudOf(config, settings, access, criticVolume),
         experiment: `${config.tracking.experiment}/${PIPELINES[pipeline].experiment}`,
         tags: ["weighted-mtp", pipeline, `${gpus}gpu`, config.stack],
         effectiveBatch: settings.effectiveBatch,
@@ -60,7 +73,13 @@ export class TrainingRun extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: [models, datasets, ...[...settings.needs, ...settings.after].flatMap((other) => find(other) ?? [])],
+        dependsOn: [
+          models,
+          datasets,
+          ...(criticVolume === undefined ? [] : [criticVolume]),
+          ...(access?.dependsOn ?? []),
+          ...[...settings.needs, ...settings.after].flatMap((other) => find(other) ?? []),
+        ],
       },
     );
     this.fingerprint = run.fingerprint;
@@ -75,4 +94,32 @@ function checkpointsOf(needs: readonly PipelineName[], find: (pipeline: Pipeline
     return run === undefined ? [] : [[needed, { fingerprint: run.fingerprint, checkpointUri: run.checkpointUri }]];
   });
   return Object.fromEntries(found);
+}
+
+/** What the run takes on the GPU cloud. */
+function cloudOf(
+  { launcher, models, image }: StackConfig,
+  { gpus }: RunSettings,
+  { env, secrets }: RunAccess,
+  criticVolume: FilledVolume | undefined,
+): pulumi.Output<CloudRun> {
+  const { cluster, presets } = launcher.vessl;
+  const { cache } = models;
+  return pulumi.output({
+    cluster,
+    preset: presets[gpus],
+    ...(image.pullCredential === undefined ? {} : { pullCredential: image.pullCredential }),
+    delivery: models.delivery,
+    ...(cache === undefined ? {} : { cache: { path: cache.path, mount: cache.mount } }),
+    ...(criticVolume === undefined
+      ? {}
+      : { checkpointsVolume: { storage: criticVolume.storage, name: criticVolume.volumeName } }),
+    env,
+    secrets,
+  });
+}
+
+/** `old-critic` of `old-critic/checkpoint_best`; undefined for a URI, which is in no volume. */
+function directoryOf(path: string | undefined): string | undefined {
+  return path === undefined || path.includes("://") ? undefined : path.split("/")[0];
 }

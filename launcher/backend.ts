@@ -29,10 +29,34 @@ export interface RunSpec {
   /** Directory of the critic checkpoint this run reads, if any. */
   readonly criticCheckpointUri?: string;
   readonly volumes: { readonly models: VolumeRef; readonly datasets: VolumeRef };
+  /** Directories of the models it reads. */
+  readonly models: readonly string[];
   readonly maxDurationSeconds: number;
   readonly trackerUrl: string;
   readonly experiment: string;
   readonly tags: readonly string[];
+  /** `repository@sha256:...`; the local target has none. */
+  readonly image?: string;
+  /** On the GPU cloud alone. */
+  readonly cloud?: CloudRun;
+}
+
+/** What a run on the GPU cloud takes beside what it trains: where it runs, what is put into its container, what it may know. */
+export interface CloudRun {
+  readonly cluster: string;
+  readonly preset: string;
+  /** The organization's credential that pulls the image; a public image needs none. */
+  readonly pullCredential?: string;
+  /** `s3`: the container fetches the models from the bucket; `volume`: the cloud copies the volume in before the start. */
+  readonly delivery: "s3" | "volume";
+  /** Live-mounted, kept from run to run. */
+  readonly cache?: { readonly path: string; readonly mount: string };
+  /** The volume that a critic named by its path lies in. */
+  readonly checkpointsVolume?: VolumeRef;
+  /** Plain variables. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Variables that are secret: the organization's secret that holds each, by name. */
+  readonly secrets: Readonly<Record<string, string>>;
 }
 
 /** `lost`: it was running and its process or machine is gone without a word. */
@@ -41,7 +65,6 @@ export type RunStatus = "running" | "completed" | "failed" | "terminated" | "los
 export interface RunState {
   readonly name: string;
   readonly pipeline: string;
-  readonly fingerprint: string;
   readonly status: RunStatus;
   /** Submissions so far. */
   readonly attempts: number;
@@ -54,6 +77,18 @@ export interface RunState {
   readonly cancelled: boolean;
   /** Cause in one sentence, for runs that did not complete. */
   readonly reason?: string;
+  /** Of an active run: why it does not train yet, for example `queued for 12m 3s`. */
+  readonly waiting?: string;
+  /** Of an active run, where the place itself keeps no deadline: seconds since it left the queue. */
+  readonly runningSeconds?: number;
+}
+
+/** What is wrong with a run before it is submitted. */
+export interface Findings {
+  /** Refused. */
+  readonly problems: readonly string[];
+  /** What could not be looked at, or is only likely wrong. */
+  readonly warnings: readonly string[];
 }
 
 /** The marker the trainer writes last, beside the checkpoint (`COMPLETED.json`): the truth about completion on every target. */
@@ -76,14 +111,21 @@ export interface Backend {
   /** Fails with cause and remedy where this machine or account cannot run anything at all. */
   assertUsable(): Promise<void>;
 
+  /** Whether this place can run `spec`; asks nothing that takes long, and works in a preview without any login. */
+  examine(spec: RunSpec): Promise<Findings>;
+  /** What would be submitted, for people to read in a preview; undefined where that is not a document. */
+  describe(spec: RunSpec): string | undefined;
+  /** Milliseconds until a run is looked at again, after so many looks. */
+  pollMs(looks: number): number;
+
   /** Where a run's checkpoints go; known before it runs, and free of paths of this machine. */
   checkpointUri(stack: string, pipeline: string, fingerprint: string): string;
 
   readVolume(volume: VolumeRef): Promise<VolumeState | undefined>;
   /** Creates the volume or adopts the one that is there; sets its tags. */
   ensureVolume(volume: VolumeState): Promise<void>;
-  /** Removes the volume when it is empty; returns false, and keeps it, when it is not. */
-  deleteVolume(volume: VolumeRef): Promise<boolean>;
+  /** Removes the volume when it is empty, or `force`d; returns false, and keeps it, when it holds something. */
+  deleteVolume(volume: VolumeRef, force?: boolean): Promise<boolean>;
   /** Paths below the volume whose size or presence differs from `manifest`; empty when all is there. */
   missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]>;
   /** Brings `volume` to `manifest`, reading the files below `source`; calls `progress` with the bytes moved since the last call. */

@@ -1,8 +1,20 @@
 /** One resource type, wherever a stack has its volumes and runs: each place has a handler of its own behind the same interface. */
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "./resource-handler.ts";
 
+/** A project of an organization on the GPU cloud, and the bucket its runs read from and write to. */
+export interface CloudPlace {
+  readonly target: "vessl";
+  readonly organization: string;
+  readonly project: string;
+  readonly bucket: string;
+  /** Of the bucket. @example "eu-north-1" */
+  readonly region: string;
+  /** Prefix of the stack's checkpoints in the bucket. @example "checkpoints/prod/" */
+  readonly checkpoints: string;
+}
+
 /** On this machine, or on the GPU cloud with checkpoints in a bucket. */
-export type Place = { readonly target: "local" } | { readonly target: "vessl"; readonly bucket: string };
+export type Place = { readonly target: "local" } | CloudPlace;
 
 /** Part of the inputs of what is in a place. States written before there was a second one say nothing of it. */
 export interface Placed {
@@ -12,12 +24,14 @@ export interface Placed {
 const HERE: Place = { target: "local" };
 
 export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements ResourceHandler<Inputs, Outputs> {
+  readonly secretInputs: readonly string[];
   private readonly make: (place: Place) => ResourceHandler<Inputs, Outputs>;
   private readonly made = new Map<string, ResourceHandler<Inputs, Outputs>>();
 
   /** @param make the handler of a place; called once for each. */
-  constructor(make: (place: Place) => ResourceHandler<Inputs, Outputs>) {
+  constructor(make: (place: Place) => ResourceHandler<Inputs, Outputs>, secretInputs: readonly string[] = []) {
     this.make = make;
+    this.secretInputs = secretInputs;
   }
 
   check(

@@ -9,7 +9,7 @@ export interface Diagnosis {
 
 const DIAGNOSES: readonly (Diagnosis & { readonly pattern: RegExp })[] = [
   {
-    pattern: /OutOfMemoryError|CUDA out of memory|can't allocate memory|Cannot allocate memory/i,
+    pattern: /OutOfMemoryError|OOMKilled|CUDA out of memory|can't allocate memory|Cannot allocate memory/i,
     cause: "out of memory",
     remedy:
       "halve training.batch_size and double training.gradient_accumulation_steps: the effective batch stays the same",
@@ -55,6 +55,33 @@ const DIAGNOSES: readonly (Diagnosis & { readonly pattern: RegExp })[] = [
     cause: "the tracker cannot be reached",
     remedy: "run pulumi up again: it heals the tracker first",
     retryable: true,
+  },
+  {
+    pattern: /ErrImagePull|ImagePullBackOff|pull access denied|manifest unknown|failed to pull image/i,
+    cause: "image pull refused",
+    remedy:
+      "look whether the image is in its registry, and name the organization's credential for it in wmtp:image.pullCredential",
+  },
+  {
+    pattern: /(volume|import)[^\n]*(failed|not found|could not be mounted)|FailedMount/i,
+    cause: "a volume or an import failed",
+    remedy: "run pulumi refresh, then pulumi up: a volume that is gone is made and filled again",
+    retryable: true,
+  },
+  {
+    pattern: /model [^\n]*not in the bucket/i,
+    cause: "model id not in the bucket",
+    remedy: "run pulumi refresh, then pulumi up to fill models/ of the bucket again, or name another model",
+  },
+  {
+    pattern: /FileNotFoundError[^\n]*\/(workspace|root|home)\//,
+    cause: "a path outside /app",
+    remedy: "everything of a run is below /app: name files below the data sets' or models' root",
+  },
+  {
+    pattern: /missing (AWS credentials|environment variable)|environment variable [A-Z_]+ is (not set|missing)/i,
+    cause: "missing environment variable",
+    remedy: "run pulumi up: it puts the organization's secrets right",
   },
   {
     pattern: /ModuleNotFoundError: No module named '(?!weighted_mtp)/,

@@ -15,6 +15,8 @@ export interface Identity {
   readonly needs: Readonly<Record<string, string>>;
   /** A critic from elsewhere, by its URI. */
   readonly criticCheckpoint?: string;
+  /** The content of one that a volume brings. */
+  readonly checkpoints?: Subtrees;
   /** The trainer's, bumped when its numerics change. */
   readonly resultsVersion: string;
   /** Any new token trains again. */
@@ -34,4 +36,10 @@ export function fingerprintOf(identity: Identity): string {
 /** `wmtp-<stack>-<pipeline>-<first 8 of the fingerprint>`: deterministic, so that a lost answer to a submission is found again. */
 export function runName(stack: string, pipeline: string, fingerprint: string): string {
   return `wmtp-${stack}-${pipeline}-${fingerprint.slice(0, SHORT)}`;
+}
+
+/** What a name says; undefined when it is not of this form. The stack's name may hold dashes itself. */
+export function parseRunName(name: string): { stack: string; pipeline: string; fingerprint: string } | undefined {
+  const [, stack, pipeline, fingerprint] = /^wmtp-(.+)-([a-z0-9]+)-([0-9a-f]{8})$/.exec(name) ?? [];
+  return stack === undefined ? undefined : { stack, pipeline: pipeline as string, fingerprint: fingerprint as string };
 }

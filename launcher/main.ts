@@ -1,19 +1,24 @@
 /** Entry point of the provider process that the Pulumi engine starts. */
+import { join } from "node:path";
 import { main } from "@pulumi/pulumi/provider/index.js";
-import { ByPlace, type Place } from "./by-place.ts";
+import { ByPlace, type CloudPlace, type Place } from "./by-place.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Detached } from "./errors.ts";
 import { LocalBackend } from "./local/backend.ts";
 import { Layout, PROJECT } from "./local/layout.ts";
 import { LocalTracker } from "./local/tracker.ts";
 import { LauncherProvider } from "./provider.ts";
+import { OrgSecretHandler, SECRET_INPUTS, type SecretStore } from "./resources/org-secret.ts";
 import { RunHandler } from "./resources/run.ts";
 import { RunConductor } from "./resources/run-conductor.ts";
 import { TrackingServerHandler } from "./resources/tracking-server.ts";
 import { UploadHandler } from "./resources/upload.ts";
 import { VolumeHandler } from "./resources/volume.ts";
 import { Slots } from "./slots.ts";
+import { VesslApi } from "./vessl/api.ts";
 import { VesslBackend } from "./vessl/backend.ts";
+import { VesslHttp } from "./vessl/http.ts";
+import { findToken } from "./vessl/token.ts";
 
 /** How often we look whether the engine is still our parent. */
 const PARENT_POLL_MS = 500;
@@ -22,7 +27,35 @@ const args = process.argv.slice(2);
 const layout = new Layout();
 const slots = new Slots();
 const local = new LocalBackend(layout);
-const backendOf = (place: Place) => (place.target === "local" ? local : new VesslBackend(place.bucket));
+const clouds = new Map<string, VesslBackend>();
+const backendOf = (place: Place) => (place.target === "local" ? local : cloudOf(place));
+
+/** One for all resource types, so that they share what was asked once. */
+function cloudOf(place: CloudPlace): VesslBackend {
+  const key = JSON.stringify(place);
+  const cloud =
+    clouds.get(key) ??
+    new VesslBackend({
+      place,
+      api: login(place),
+      journal: join(layout.home, "uploads"),
+      hashCache: layout.hashCache,
+    });
+  clouds.set(key, cloud);
+  return cloud;
+}
+
+function storeOf(place: Place): SecretStore {
+  if (place.target === "local") throw new Error("target local has no secrets: its runs need none");
+  return cloudOf(place).api;
+}
+
+/** Undefined without a token, which a preview can do without. */
+function login({ organization, project }: CloudPlace): VesslApi | undefined {
+  const token = findToken();
+  return token === undefined ? undefined : new VesslApi(new VesslHttp(token), organization, project);
+}
+
 // Where nothing is trained on this machine, a source that is not here is unknown and not an error.
 const previewOnly = (place: Place) => place.target !== "local" || process.platform !== "linux";
 const provider = new LauncherProvider(
@@ -31,6 +64,7 @@ const provider = new LauncherProvider(
     "launcher:index:Upload": new ByPlace(
       (place) => new UploadHandler(backendOf(place), PROJECT, layout.hashCache, previewOnly(place)),
     ),
+    "launcher:index:OrgSecret": new ByPlace((place) => new OrgSecretHandler(() => storeOf(place)), SECRET_INPUTS),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
     "launcher:index:Run": new ByPlace((place) => {
       const backend = backendOf(place);

@@ -12,6 +12,10 @@ const TORCHRUN_STOPPED = /SignalException: Process \d+ got signal: \d+/;
 /** Signals that a program does not send to itself - the machine, its operator or the kernel did - by name and number. */
 const OUTSIDE_SIGNALS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
 
+/** Why a run that took too long ended. */
+export const DEADLINE_PASSED =
+  "deadline passed: it ran longer than maxDuration; raise that, then run pulumi up to resume";
+
 export interface Ending {
   readonly exitCode: number | null;
   readonly signal: string | null;
@@ -22,10 +26,7 @@ export type Verdict = Pick<RunState, "status" | "retryable" | "reason">;
 /** @param log of this attempt alone: causes of earlier ones must not be mistaken for its own. */
 export function outcomeOf(ending: Ending, log: readonly string[]): Verdict {
   if (ending.exitCode === 0) return { status: "completed", retryable: false };
-  if (ending.deadlinePassed) {
-    const reason = "deadline passed: it ran longer than maxDuration; raise that, then run pulumi up to resume";
-    return { status: "failed", retryable: false, reason };
-  }
+  if (ending.deadlinePassed) return { status: "failed", retryable: false, reason: DEADLINE_PASSED };
   const text = log.join("\n");
   const said = latestEvent("exit", log);
   const firstFailure = FIRST_FAILURE.exec(text)?.[1];

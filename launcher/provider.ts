@@ -10,7 +10,7 @@ import type {
 import type { ResourceLog } from "./engine-log.ts";
 import { Detached } from "./errors.ts";
 import type { CallContext, ResourceHandler } from "./resource-handler.ts";
-import { secretPaths, unwrap } from "./values.ts";
+import { secret, secretPaths, unwrap } from "./values.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: the engine's wire format is untyped; each handler names its own types behind it
 type AnyHandler = ResourceHandler<any, any>;
@@ -48,7 +48,8 @@ export class LauncherProvider implements Provider {
   }
 
   async check(urn: string, olds: unknown, news: unknown): Promise<CheckResult> {
-    const secrets = secretPaths(news);
+    const handler = this.handler(urn);
+    const secrets = secretPaths(news).filter((path) => !handler.secretInputs?.includes(path));
     if (secrets.length > 0) {
       return {
         inputs: news,
@@ -57,7 +58,8 @@ export class LauncherProvider implements Provider {
     }
     const previous =
       olds !== null && typeof olds === "object" && Object.keys(olds).length > 0 ? unwrap(olds) : undefined;
-    return this.handler(urn).check(unwrap(news), previous, { urn, log: this.log });
+    const { inputs, failures } = await handler.check(unwrap(news), previous, { urn, log: this.log });
+    return { inputs: keepSecrets(handler, inputs), failures };
   }
 
   async diff(id: string, urn: string, olds: unknown, news: unknown): Promise<DiffResult> {
@@ -65,17 +67,21 @@ export class LauncherProvider implements Provider {
   }
 
   async create(urn: string, inputs: unknown): Promise<CreateResult> {
-    const { id, outputs } = await this.race(this.handler(urn).create(unwrap(inputs), this.context(urn)));
-    return { id, outs: outputs };
+    const handler = this.handler(urn);
+    const { id, outputs } = await this.race(handler.create(unwrap(inputs), this.context(urn)));
+    return { id, outs: keepSecrets(handler, outputs) };
   }
 
   async update(id: string, urn: string, olds: unknown, news: unknown): Promise<UpdateResult> {
-    return { outs: await this.race(this.handler(urn).update(id, unwrap(olds), unwrap(news), this.context(urn))) };
+    const handler = this.handler(urn);
+    const outputs = await this.race(handler.update(id, unwrap(olds), unwrap(news), this.context(urn)));
+    return { outs: keepSecrets(handler, outputs) };
   }
 
   async read(id: string, urn: string, props?: unknown): Promise<ReadResult> {
-    const now = await this.handler(urn).read(id, unwrap(props));
-    return now === undefined ? { id: "", props: {} } : { id, props: now };
+    const handler = this.handler(urn);
+    const now = await handler.read(id, unwrap(props));
+    return now === undefined ? { id: "", props: {} } : { id, props: keepSecrets(handler, now) };
   }
 
   async delete(id: string, urn: string, props: unknown): Promise<void> {
@@ -109,3 +115,9 @@ export class LauncherProvider implements Provider {
 }
 
 const GRACE_MS = 5_000;
+
+/** Handlers work on plain values; what may be secret goes back to the engine as a secret, or the state would have it in clear. */
+function keepSecrets(handler: AnyHandler, properties: Record<string, unknown>): Record<string, unknown> {
+  const secrets = (handler.secretInputs ?? []).filter((name) => properties[name] !== undefined);
+  return { ...properties, ...Object.fromEntries(secrets.map((name) => [name, secret(properties[name])])) };
+}

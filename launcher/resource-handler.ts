@@ -27,6 +27,8 @@ export interface CallContext extends ReportContext {
 
 /** `Outputs` repeats every input: the engine shows a later `diff` the old outputs only. */
 export interface ResourceHandler<Inputs, Outputs extends Inputs> {
+  /** Inputs that may be secret, and are kept so wherever they go; all others are refused when they are. @default none */
+  readonly secretInputs?: readonly string[];
   /** Fills in what follows from the inputs, so that dependents see it in a preview. `previous` are the old inputs, if any. */
   check(
     inputs: Inputs,

@@ -1,11 +1,13 @@
 /** The local target: this machine, real processes, the same contract as the GPU cloud's backend. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Backend, Completion, RunSpec, RunState, VolumeRef, VolumeState } from "../backend.ts";
+import type { Backend, Completion, Findings, RunSpec, RunState, VolumeRef, VolumeState } from "../backend.ts";
 import type { Manifest } from "../manifest.ts";
 import { checkpointUri, Layout, PROJECT, readJson } from "./layout.ts";
 import { LocalRuns } from "./runs.ts";
 import { LocalVolumes } from "./volumes.ts";
+
+const POLL_MS = 500;
 
 export class LocalBackend implements Backend {
   private readonly layout: Layout;
@@ -32,6 +34,19 @@ export class LocalBackend implements Backend {
     if (!existsSync(this.python)) throw new Error("the trainer's Python environment is missing: run make setup");
   }
 
+  /** What a run takes is on this machine: set-up and config have seen to it. */
+  async examine(): Promise<Findings> {
+    return { problems: [], warnings: [] };
+  }
+
+  describe(): undefined {
+    return undefined;
+  }
+
+  pollMs(): number {
+    return POLL_MS;
+  }
+
   checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
     return checkpointUri(stack, pipeline, fingerprint);
   }
@@ -44,8 +59,8 @@ export class LocalBackend implements Backend {
     return this.volumes.ensure(volume);
   }
 
-  deleteVolume(volume: VolumeRef): Promise<boolean> {
-    return this.volumes.delete(volume);
+  deleteVolume(volume: VolumeRef, force = false): Promise<boolean> {
+    return this.volumes.delete(volume, force);
   }
 
   missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]> {

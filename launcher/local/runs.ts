@@ -41,7 +41,6 @@ export class LocalRuns {
     const known = {
       name,
       pipeline: launch.pipeline,
-      fingerprint: launch.fingerprint,
       attempts: launch.attempt,
       runId: current === undefined ? "" : String(current.trainer.pid),
       runUrl: `file://${files.log}`,

@@ -1,7 +1,7 @@
 /** Volumes of the local target: directories, and a record of their tags beside each. */
 import { randomUUID } from "node:crypto";
 import { constants, existsSync } from "node:fs";
-import { copyFile, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { VolumeRef, VolumeState } from "../backend.ts";
 import { type Manifest, manifestOf } from "../manifest.ts";
@@ -30,11 +30,11 @@ export class LocalVolumes {
     writeJson(this.layout.volumeRecord(volume), { tags: volume.tags });
   }
 
-  async delete(volume: VolumeRef): Promise<boolean> {
+  async delete(volume: VolumeRef, force: boolean): Promise<boolean> {
     const directory = this.layout.volume(volume);
     if (!existsSync(directory)) return true;
-    if ((await readdir(directory)).length > 0) return false;
-    await rmdir(directory);
+    if (!force && (await readdir(directory)).length > 0) return false;
+    await rm(directory, { recursive: true });
     await rm(this.layout.volumeRecord(volume), { force: true });
     return true;
   }

@@ -18,12 +18,15 @@ export interface SecretStore {
   deleteSecret(id: string): Promise<void>;
 }
 
-export class OrgSecretHandler implements ResourceHandler<OrgSecretInputs, OrgSecretInputs> {
-  /** So that the provider hands the value back to the engine as a secret. */
-  readonly secretInputs = ["value"];
-  private readonly store: SecretStore;
+/** The provider hands these back to the engine as secrets. */
+export const SECRET_INPUTS = ["value"];
 
-  constructor(store: SecretStore) {
+export class OrgSecretHandler implements ResourceHandler<OrgSecretInputs, OrgSecretInputs> {
+  readonly secretInputs = SECRET_INPUTS;
+  private readonly store: () => SecretStore;
+
+  /** @param store is asked for when there is something to do: a preview works without a login. */
+  constructor(store: () => SecretStore) {
     this.store = store;
   }
 
@@ -41,7 +44,7 @@ export class OrgSecretHandler implements ResourceHandler<OrgSecretInputs, OrgSec
 
   /** One that is there gets the new value. */
   async create(inputs: OrgSecretInputs): Promise<{ id: string; outputs: OrgSecretInputs }> {
-    await this.store.upsertSecret(inputs.name, inputs.value);
+    await this.store().upsertSecret(inputs.name, inputs.value);
     return { id: inputs.name, outputs: inputs };
   }
 
@@ -50,12 +53,12 @@ export class OrgSecretHandler implements ResourceHandler<OrgSecretInputs, OrgSec
   }
 
   async read(_id: string, before: OrgSecretInputs): Promise<OrgSecretInputs | undefined> {
-    const there = (await this.store.secrets()).some(({ name }) => name === before.name);
+    const there = (await this.store().secrets()).some(({ name }) => name === before.name);
     return there ? before : undefined;
   }
 
   async delete(_id: string, before: OrgSecretInputs): Promise<void> {
-    const found = (await this.store.secrets()).filter(({ name }) => name === before.name);
-    for (const { id } of found) await this.store.deleteSecret(id);
+    const found = (await this.store().secrets()).filter(({ name }) => name === before.name);
+    for (const { id } of found) await this.store().deleteSecret(id);
   }
 }

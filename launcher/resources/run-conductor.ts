@@ -1,19 +1,20 @@
 /** Brings a run to completion: adopt, attach or submit; wait, resume what the infrastructure broke, and say why when it fails. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatDuration } from "../../components/units.ts";
-import type { Backend, RunSpec, RunState } from "../backend.ts";
-import { bestOf, findCompletion } from "../completion.ts";
+import type { Backend, RunState } from "../backend.ts";
+import { findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
+import { DEADLINE_PASSED } from "../outcome.ts";
 import { pause } from "../pause.ts";
 import { progressLine } from "../progress.ts";
 import type { CallContext, ReportContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
 import { lastWords } from "../trainer-events.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
-import { refOf } from "./volume.ts";
+import { specOf } from "./run-spec.ts";
 
-/** How often a run's state and log are looked at. */
-const POLL_MS = 500;
+/** What a run has beyond its deadline to end by itself, before it is ended from here. */
+const LATE_SECONDS = 300;
 /** Lines of the log in an error. */
 const ERROR_LOG_LINES = 30;
 /** Lines searched for the latest progress, and for the trainer's last words. */
@@ -45,6 +46,7 @@ export class RunConductor {
         inputs.pipeline,
         inputs.maxParallel,
         async () => (await this.backend.activeRuns(inputs.stack)).map((run) => run.pipeline),
+        (looks) => this.backend.pollMs(looks),
         stop.signal,
         (others) =>
           context.log.status(
@@ -98,12 +100,11 @@ export class RunConductor {
     stop: AbortSignal,
   ): Promise<RunState> {
     let state = first;
-    while (state.status === "running") {
-      const line =
-        progressLine(inputs.pipeline, await this.backend.logTail(inputs.stack, state.name, SEARCHED_LOG_LINES)) ??
-        `${inputs.pipeline}: starting`;
-      log.status(urn, line);
-      await pause(POLL_MS, stop);
+    for (let looks = 0; state.status === "running"; looks += 1) {
+      log.status(urn, await this.progressOf(inputs, state));
+      await pause(this.backend.pollMs(looks), stop);
+      if ((state.runningSeconds ?? 0) > inputs.maxDurationSeconds + LATE_SECONDS)
+        await this.backend.terminate(inputs.stack, state.name, DEADLINE_PASSED);
       state = (await this.backend.findRun(inputs.stack, state.name)) ?? {
         ...state,
         status: "lost",
@@ -112,6 +113,14 @@ export class RunConductor {
       };
     }
     return state;
+  }
+
+  private async progressOf({ pipeline, stack }: RunInputs, state: RunState): Promise<string> {
+    if (state.waiting !== undefined) return `${pipeline}: ${state.waiting}`;
+    return (
+      progressLine(pipeline, await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES)) ??
+      `${pipeline}: starting`
+    );
   }
 
   /** The run as it is when its completion marker and its checkpoint are both there. */
@@ -168,30 +177,6 @@ export class RunConductor {
       `${reason}: ${still}; run pulumi up again to attach`,
     );
   }
-}
-
-function specOf(inputs: RunInputs): RunSpec {
-  const volume = (volumeName: string) => refOf({ storage: inputs.volumes.storage, volumeName });
-  return {
-    name: inputs.name as string,
-    stack: inputs.stack,
-    pipeline: inputs.pipeline,
-    fingerprint: inputs.fingerprint as string,
-    gpus: inputs.gpus,
-    trainerConfig: inputs.trainerConfig,
-    checkpointUri: inputs.checkpointUri as string,
-    ...criticOf(inputs),
-    volumes: { models: volume(inputs.volumes.models), datasets: volume(inputs.volumes.datasets) },
-    maxDurationSeconds: inputs.maxDurationSeconds,
-    trackerUrl: inputs.trackerUrl,
-    experiment: inputs.experiment,
-    tags: inputs.tags,
-  };
-}
-
-function criticOf({ needs, criticCheckpoint }: RunInputs): { criticCheckpointUri?: string } {
-  const uri = criticCheckpoint ?? (needs.critic === undefined ? undefined : bestOf(needs.critic.checkpointUri));
-  return uri === undefined ? {} : { criticCheckpointUri: uri };
 }
 
 /** A timer of Node's fires at once when it is set for longer than this. */

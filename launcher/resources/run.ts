@@ -3,13 +3,15 @@
  * not; `delete` stops what still runs and removes nothing.
  */
 
-import type { Backend, Completion, RunState, Subtrees } from "../backend.ts";
+import type { Backend, CloudRun, Completion, RunState, Subtrees } from "../backend.ts";
 import type { Placed } from "../by-place.ts";
 import { findCompletion } from "../completion.ts";
+import { messageOf } from "../errors.ts";
 import { fingerprintOf, runName } from "../identity.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
 import type { RunConductor } from "./run-conductor.ts";
+import { specOf } from "./run-spec.ts";
 
 export interface RunInputs extends Placed {
   readonly stack: string;
@@ -21,6 +23,8 @@ export interface RunInputs extends Placed {
   /** Runs whose checkpoint this one reads: fingerprint and checkpoint URI, by pipeline. */
   readonly needs: Readonly<Record<string, { readonly fingerprint: string; readonly checkpointUri: string }>>;
   readonly criticCheckpoint?: string;
+  /** Hash of the directory that a critic named by its path is in, where a volume brings it. */
+  readonly checkpoints?: Subtrees;
   readonly resultsVersion: string;
   readonly rerun?: string;
 
@@ -28,6 +32,8 @@ export interface RunInputs extends Placed {
   readonly trackerUrl: string;
   /** What it runs in, by digest; the local target has none. Recorded, and no reason to train again. */
   readonly image?: string;
+  /** What it takes on the GPU cloud; counts at the next submission, and is no reason to train again. */
+  readonly cloud?: CloudRun;
   readonly experiment: string;
   readonly tags: readonly string[];
   readonly effectiveBatch: number;
@@ -42,6 +48,8 @@ export interface RunInputs extends Placed {
   readonly fingerprint?: string;
   readonly name?: string;
   readonly checkpointUri?: string;
+  /** Filled by `check`, for people: the document that is submitted, where there is one. */
+  readonly submission?: string;
 }
 
 /** Facts of the run; those of training are null until it has completed. */
@@ -81,17 +89,39 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     { urn, log }: ReportContext,
   ): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
     const identity = identityOf(inputs);
-    if (hasUnknown(identity))
-      return { inputs: { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN }, failures: [] };
+    if (hasUnknown(identity)) {
+      const unknown = { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN };
+      return { inputs: unknown, failures: await this.examine(unknown, { urn, log }) };
+    }
     const fingerprint = fingerprintOf(identity);
     const name = runName(inputs.stack, inputs.pipeline, fingerprint);
     const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
-    if (fingerprint !== previous?.fingerprint) {
-      const known = (await findCompletion(this.backend, checkpointUri, fingerprint)) !== undefined;
-      log.status(urn, `effective batch ${inputs.effectiveBatch}${known ? ", trained before: adopted" : ", trains"}`);
+    const filled = { ...inputs, fingerprint, name, checkpointUri };
+    if (fingerprint !== previous?.fingerprint) log.status(urn, await this.announce(filled));
+    const failures = [
+      ...missingSubtrees(inputs),
+      ...(await this.missingCritic(inputs, { urn, log })),
+      ...(await this.examine(filled, { urn, log })),
+    ];
+    const submission = this.backend.describe(specOf(filled));
+    return { inputs: { ...filled, ...(submission === undefined ? {} : { submission }) }, failures };
+  }
+
+  private async announce(inputs: RunInputs): Promise<string> {
+    const batch = `effective batch ${inputs.effectiveBatch}`;
+    try {
+      const known = await findCompletion(this.backend, inputs.checkpointUri as string, inputs.fingerprint as string);
+      return `${batch}, ${known === undefined ? "trains" : "trained before: adopted"}`;
+    } catch (error) {
+      // A preview works without a login; the update will need one, and says so.
+      return `${batch}, trains unless it was trained before, which cannot be looked at: ${messageOf(error)}`;
     }
-    const failures = [...missingSubtrees(inputs), ...(await this.missingCritic(inputs))];
-    return { inputs: { ...inputs, fingerprint, name, checkpointUri }, failures };
+  }
+
+  private async examine(inputs: RunInputs, { urn, log }: ReportContext): Promise<CheckFailure[]> {
+    const { problems, warnings } = await this.backend.examine(specOf(inputs));
+    for (const warning of warnings) log.warn(urn, warning);
+    return problems.map((reason) => ({ property: "", reason }));
   }
 
   async diff(id: string, before: RunOutputs, inputs: RunInputs, { urn, log }: ReportContext): Promise<DiffAnswer> {
@@ -111,8 +141,14 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
   }
 
   /** A critic named in the stack file, unlike one of this stack, must be there already. */
-  private async missingCritic({ criticCheckpoint }: RunInputs): Promise<CheckFailure[]> {
-    if (criticCheckpoint === undefined || (await this.backend.hasCheckpoint(criticCheckpoint))) return [];
+  private async missingCritic({ criticCheckpoint }: RunInputs, { urn, log }: ReportContext): Promise<CheckFailure[]> {
+    if (criticCheckpoint === undefined) return [];
+    try {
+      if (await this.backend.hasCheckpoint(criticCheckpoint)) return [];
+    } catch (error) {
+      log.warn(urn, `cannot look whether criticCheckpoint ${criticCheckpoint} is there: ${messageOf(error)}`);
+      return [];
+    }
     const reason = `criticCheckpoint ${criticCheckpoint} is not there: name the directory of a trained critic's checkpoint_best`;
     return [{ property: "", reason }];
   }
@@ -142,21 +178,33 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
 }
 
 function identityOf(inputs: RunInputs) {
-  const { pipeline, trainerConfig, models, datasets, gpus, criticCheckpoint, resultsVersion, rerun } = inputs;
+  const { pipeline, trainerConfig, models, datasets, gpus, criticCheckpoint, checkpoints, resultsVersion, rerun } =
+    inputs;
   const needs = Object.fromEntries(Object.entries(inputs.needs).map(([needed, run]) => [needed, run.fingerprint]));
-  return { pipeline, trainerConfig, models, datasets, gpus, needs, criticCheckpoint, resultsVersion, rerun };
+  return {
+    pipeline,
+    trainerConfig,
+    models,
+    datasets,
+    gpus,
+    needs,
+    criticCheckpoint,
+    checkpoints,
+    resultsVersion,
+    rerun,
+  };
 }
 
 /** A model or data set named in the stack file that its volume does not hold. The engine puts a named property's whole value first. */
-function missingSubtrees({ models, datasets }: RunInputs): CheckFailure[] {
-  const missing = (property: "models" | "datasets", subtrees: Subtrees) =>
+function missingSubtrees({ models, datasets, checkpoints = {} }: RunInputs): CheckFailure[] {
+  const missing = (property: "models" | "datasets" | "checkpoints", subtrees: Subtrees) =>
     Object.entries(subtrees)
       .filter(([, hash]) => hash === "")
       .map(([name]) => ({
         property: "",
         reason: `${name} is not in the source of the ${property} volume (wmtp:volumes.sources.${property}): put it there, or name another in the stack file`,
       }));
-  return [...missing("models", models), ...missing("datasets", datasets)];
+  return [...missing("models", models), ...missing("datasets", datasets), ...missing("checkpoints", checkpoints)];
 }
 
 /** Facts of a run that is not over, or ended badly. */

@@ -15,6 +15,8 @@ export interface UploadInputs extends Placed {
   readonly volumeName: string;
   /** Directory below the project. */
   readonly source: string;
+  /** A source that is not there, and never was, is an empty one. @default false */
+  readonly optional?: boolean;
   /** Filled by `check`: hash of the whole tree. */
   readonly contentHash?: string;
   /** Filled by `check`: hash of every top-level directory. */
@@ -52,15 +54,11 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
       const known = previous?.contentHash !== undefined && previous.source === inputs.source;
       if (known)
         return { inputs: { ...inputs, contentHash: previous.contentHash, subtrees: previous.subtrees }, failures: [] };
+      if (inputs.optional) return { inputs: { ...inputs, contentHash: hashManifest([]), subtrees: {} }, failures: [] };
       if (this.previewOnly) return { inputs: { ...inputs, contentHash: UNKNOWN, subtrees: UNKNOWN }, failures: [] };
       return {
         inputs,
-        failures: [
-          {
-            property: "",
-            reason: `${inputs.source} does not exist: put the files there, or name another directory in wmtp:volumes.sources`,
-          },
-        ],
+        failures: [{ property: "", reason: missingSource(inputs) }],
       };
     }
     const manifest = await this.manifest(inputs);
@@ -80,6 +78,7 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
 
   async create(inputs: UploadInputs, { urn, log }: CallContext): Promise<{ id: string; outputs: UploadOutputs }> {
     const id = `${inputs.storage}/${inputs.volumeName}`;
+    if (!inputs.optional && !existsSync(this.path(inputs))) throw new Error(missingSource(inputs));
     const manifest = await this.manifest(inputs);
     if (hashManifest(manifest) !== inputs.contentHash)
       throw new Error(`${inputs.source} changed between preview and upload: run pulumi up again`);
@@ -122,4 +121,8 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
   private manifest(inputs: Pick<UploadInputs, "source">): Promise<Manifest> {
     return manifestOf(this.path(inputs), this.hashCache);
   }
+}
+
+function missingSource({ source }: UploadInputs): string {
+  return `${source} does not exist: put the files there, or name another directory in wmtp:volumes.sources`;
 }

@@ -8,6 +8,8 @@ export interface VolumeInputs extends Placed {
   readonly storage: string;
   readonly volumeName: string;
   readonly tags: readonly string[];
+  /** Deleting it takes its content along; without, a volume that holds something is kept. @default false */
+  readonly forceDelete?: boolean;
 }
 
 export class VolumeHandler implements ResourceHandler<VolumeInputs, VolumeInputs> {
@@ -24,7 +26,8 @@ export class VolumeHandler implements ResourceHandler<VolumeInputs, VolumeInputs
   async diff(_id: string, before: VolumeInputs, inputs: VolumeInputs): Promise<DiffAnswer> {
     const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
     const retagged = before.tags.join() !== inputs.tags.join();
-    return { changes: replaces.length > 0 || retagged, replaces };
+    const forced = (before.forceDelete ?? false) !== (inputs.forceDelete ?? false);
+    return { changes: replaces.length > 0 || retagged || forced, replaces };
   }
 
   async create(inputs: VolumeInputs): Promise<{ id: string; outputs: VolumeInputs }> {
@@ -42,7 +45,7 @@ export class VolumeHandler implements ResourceHandler<VolumeInputs, VolumeInputs
   }
 
   async delete(id: string, before: VolumeInputs, { urn, log }: CallContext): Promise<void> {
-    if (!(await this.backend.deleteVolume(refOf(before))))
+    if (!(await this.backend.deleteVolume(refOf(before), before.forceDelete)))
       log.status(urn, `volume ${id} holds files and was kept; a later up adopts it`);
   }
 }

@@ -19,6 +19,8 @@ export interface MirrorOptions {
   readonly hashCache: string;
   /** What people call the target. @example "vessl-storage/models" */
   readonly label: string;
+  /** Others keep directories beside ours: those that the manifest does not name are left alone. @default false */
+  readonly shared?: boolean;
   /** Told the bytes moved since the last call: once for a small file, once for every part of a large one. */
   progress(bytes: number): void;
 }
@@ -46,7 +48,9 @@ export async function mirror(
   options: MirrorOptions,
 ): Promise<void> {
   await refuseNames(prefix, manifest);
-  const there = await prefix.list();
+  const inScope = scopeOf(manifest, options.shared ?? false);
+  const list = async () => new Map([...(await prefix.list())].filter(([path]) => inScope(path)));
+  const there = await list();
   await removeExtra(prefix, [...there.keys()], manifest, options.label);
 
   const queue: ManifestFile[] = [];
@@ -78,7 +82,7 @@ export async function mirror(
   });
 
   const now = await current();
-  const after = await prefix.list();
+  const after = await list();
   const wrong = manifest
     .filter(({ path, size, sha256 }) => {
       const same = now.get(path)?.sha256 === sha256 && after.get(path)?.size === size;
@@ -91,6 +95,14 @@ export async function mirror(
       `volume ${options.label} differs from its source after the upload (${names}): was the source changed meanwhile? run pulumi up again`,
     );
   }
+}
+
+/** Which paths are ours to compare: all, or those below the manifest's own top-level directories. */
+function scopeOf(manifest: Manifest, shared: boolean): (path: string) => boolean {
+  if (!shared) return () => true;
+  const topOf = (path: string) => path.split("/")[0] as string;
+  const ours = new Set(manifest.map(({ path }) => topOf(path)));
+  return (path) => ours.has(topOf(path));
 }
 
 /** Paths of the manifest that are not below the prefix, or have another size there. */

@@ -1,46 +1,196 @@
 /**
- * The GPU cloud as far as a preview goes: names and places are worked out, nothing is asked of the cloud. Runs there are not part of
- * this version; the program refuses to deploy them before a resource exists, and what gets here all the same is refused again.
+ * The GPU cloud: volumes, uploads and runs by its HTTP API, checkpoints in the stack's bucket. A preview works without a login; it
+ * then warns of what it could not look at.
  */
-import { PREFIXES } from "../../components/bucket-layout.ts";
-import type { Backend } from "../backend.ts";
+import { suggestion } from "../../components/config-problems.ts";
+import type { Backend, Completion, Findings, RunSpec, RunState, VolumeRef, VolumeState } from "../backend.ts";
+import type { CloudPlace } from "../by-place.ts";
+import { messageOf } from "../errors.ts";
+import type { Manifest } from "../manifest.ts";
+import { S3Prefix } from "../s3/prefix.ts";
+import { UNKNOWN } from "../values.ts";
+import type { VesslApi } from "./api.ts";
+import { runYaml } from "./run-yaml.ts";
+import { VesslRuns } from "./runs.ts";
+import { TOKEN_REMEDY } from "./token.ts";
+import { VesslVolumes } from "./volumes.ts";
 
-export class VesslBackend implements Backend {
-  private readonly bucket: string;
+/** Of a run that trains for days: often at first, when it may fail, then four times a minute. */
+const POLL = { firstMs: 1000, factor: 1.5, longestMs: 15_000 } as const;
+const DEFAULT_WEB_HOST = "https://app.vessl.ai";
 
-  /** @param bucket where the checkpoints go */
-  constructor(bucket: string) {
-    this.bucket = bucket;
-  }
-
-  checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
-    return `s3://${this.bucket}/${PREFIXES.checkpoints}${stack}/${pipeline}/${fingerprint}`;
-  }
-
-  /** Nothing has been trained by a version that cannot train there. */
-  async readCompletion(): Promise<undefined> {
-    return undefined;
-  }
-
-  /** Not looked for: a run that reads it would miss it, and no run is started. */
-  async hasCheckpoint(): Promise<boolean> {
-    return true;
-  }
-
-  readonly assertUsable = refuse;
-  readonly readVolume = refuse;
-  readonly ensureVolume = refuse;
-  readonly deleteVolume = refuse;
-  readonly missingFiles = refuse;
-  readonly upload = refuse;
-  readonly findRun = refuse;
-  readonly activeRuns = refuse;
-  readonly submit = refuse;
-  readonly terminate = refuse;
-  readonly logTail = refuse;
-  readonly clearCancellation = refuse;
+export interface VesslBackendOptions {
+  readonly place: CloudPlace;
+  /** Undefined without a token: nothing can be asked or done. */
+  readonly api: VesslApi | undefined;
+  /** Directory for what an interrupted upload must know to go on. */
+  readonly journal: string;
+  /** Directory of the hashes of local files. */
+  readonly hashCache: string;
+  /** Where people look at runs. @default VESSL_WEB_HOST, or the vendor's */
+  readonly webHost?: string;
 }
 
-async function refuse(): Promise<never> {
-  throw new Error("volumes and runs on the GPU cloud are not part of this version: use launcher.target: local");
+export class VesslBackend implements Backend {
+  private readonly place: CloudPlace;
+  private readonly maybeApi: VesslApi | undefined;
+  private readonly maybeVolumes: VesslVolumes | undefined;
+  private readonly maybeRuns: VesslRuns | undefined;
+  /** Asked once a process: every run of the stack asks for it. */
+  private login: Promise<void> | undefined;
+  private readonly presets = new Map<string, Promise<string[]>>();
+  private warned = false;
+
+  constructor({ place, api, journal, hashCache, webHost }: VesslBackendOptions) {
+    this.place = place;
+    this.maybeApi = api;
+    if (api === undefined) return;
+    const web = webHost ?? process.env.VESSL_WEB_HOST ?? DEFAULT_WEB_HOST;
+    this.maybeVolumes = new VesslVolumes(api, { region: place.region, journal, hashCache });
+    this.maybeRuns = new VesslRuns(api, { webUrl: `${web}/${place.organization}/runs/${place.project}` });
+  }
+
+  async assertUsable(): Promise<void> {
+    this.login ??= this.api.requireProject();
+    await this.login;
+  }
+
+  async examine({ cloud }: RunSpec): Promise<Findings> {
+    if (cloud === undefined) return { problems: [], warnings: [] };
+    if (this.maybeApi === undefined) {
+      const warnings = this.warned
+        ? []
+        : [`whether cluster ${cloud.cluster} has preset ${cloud.preset} was not looked up: ${TOKEN_REMEDY}`];
+      this.warned = true; // once a stack, not once a run
+      return { problems: [], warnings };
+    }
+    try {
+      await this.assertUsable();
+      return { problems: await this.placeProblems(cloud.cluster, cloud.preset), warnings: [] };
+    } catch (error) {
+      return { problems: [messageOf(error)], warnings: [] };
+    }
+  }
+
+  describe(spec: RunSpec): string {
+    return runYaml(spec);
+  }
+
+  pollMs(looks: number): number {
+    return Math.min(POLL.firstMs * POLL.factor ** looks, POLL.longestMs);
+  }
+
+  checkpointUri(_stack: string, pipeline: string, fingerprint: string): string {
+    return `s3://${this.place.bucket}/${this.place.checkpoints}${pipeline}/${fingerprint}`;
+  }
+
+  readVolume(volume: VolumeRef): Promise<VolumeState | undefined> {
+    return this.volumes.read(volume);
+  }
+
+  ensureVolume(volume: VolumeState): Promise<void> {
+    return this.volumes.ensure(volume);
+  }
+
+  deleteVolume(volume: VolumeRef, force = false): Promise<boolean> {
+    return this.volumes.delete(volume, force);
+  }
+
+  missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]> {
+    return this.volumes.missing(volume, manifest);
+  }
+
+  upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void> {
+    return this.volumes.upload(volume, source, manifest, progress);
+  }
+
+  findRun(stack: string, name: string): Promise<RunState | undefined> {
+    return this.runs.find(stack, name);
+  }
+
+  activeRuns(stack: string): Promise<RunState[]> {
+    return this.runs.active(stack);
+  }
+
+  submit(spec: RunSpec): Promise<RunState> {
+    return this.runs.submit(spec);
+  }
+
+  terminate(stack: string, name: string, reason: string, byHand = false): Promise<void> {
+    return this.runs.terminate(stack, name, reason, byHand);
+  }
+
+  logTail(stack: string, name: string, lines: number): Promise<string[]> {
+    return this.runs.logTail(stack, name, lines);
+  }
+
+  clearCancellation(stack: string, name: string): Promise<void> {
+    return this.runs.clearCancellation(stack, name);
+  }
+
+  async readCompletion(uri: string): Promise<Completion | undefined> {
+    const text = await this.prefixOf(uri).read("COMPLETED.json");
+    try {
+      return text === undefined ? undefined : JSON.parse(text);
+    } catch {
+      return undefined; // torn, and as good as not written
+    }
+  }
+
+  /** A critic named by a path is in a volume whose upload knows its content; only those in a bucket are looked for. */
+  async hasCheckpoint(uri: string): Promise<boolean> {
+    if (!uri.startsWith("s3://")) return true;
+    const slash = uri.lastIndexOf("/");
+    return this.prefixOf(uri.slice(0, slash)).exists(uri.slice(slash + 1));
+  }
+
+  private async placeProblems(cluster: string, preset: string): Promise<string[]> {
+    const clusters = await this.api.clusters();
+    const found = clusters.find(({ name }) => name === cluster);
+    const list = (names: readonly string[]) => names.join(", ") || "none";
+    if (found === undefined) {
+      const names = clusters.map(({ name }) => name);
+      return [`cluster "${cluster}" does not exist; wmtp:launcher.vessl.cluster is one of ${list(names)}`];
+    }
+    const presets = await this.presetsOf(found.id);
+    if (presets.includes(preset)) return [];
+    const hint = suggestion(preset, presets);
+    return [
+      `preset "${preset}" does not exist on cluster ${cluster}; ${hint} (wmtp:launcher.vessl.presets; there are ${list(presets)})`,
+    ];
+  }
+
+  private presetsOf(clusterId: string): Promise<string[]> {
+    const known = this.presets.get(clusterId) ?? this.api.presets(clusterId).then((all) => all.map(({ name }) => name));
+    this.presets.set(clusterId, known);
+    return known;
+  }
+
+  private prefixOf(uri: string): S3Prefix {
+    const { bucket, prefix } = parseUri(uri);
+    return new S3Prefix(async () => ({ bucket, prefix, region: this.place.region }));
+  }
+
+  /** @throws Error without a token. */
+  get api(): VesslApi {
+    return this.maybeApi ?? withoutToken();
+  }
+
+  private get volumes(): VesslVolumes {
+    return this.maybeVolumes ?? withoutToken();
+  }
+
+  private get runs(): VesslRuns {
+    return this.maybeRuns ?? withoutToken();
+  }
+}
+
+function withoutToken(): never {
+  throw new Error(`there is no login for the GPU cloud: ${TOKEN_REMEDY}`);
+}
+
+function parseUri(uri: string): { bucket: string; prefix: string } {
+  const [, bucket, prefix] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  if (bucket === undefined || uri.includes(UNKNOWN)) throw new Error(`${uri} is not of the form s3://bucket/prefix`);
+  return { bucket, prefix: prefix as string };
 }

@@ -62,7 +62,8 @@ export class VesslVolumes {
   upload(volume: VolumeRef, source: string, manifest: Manifest, progress: (bytes: number) => void): Promise<void> {
     const { journal, hashCache } = this.options;
     const label = `${volume.storage}/${volume.name}`;
-    return mirror(this.files(volume, "write"), source, manifest, { journal, hashCache, label, progress });
+    const shared = isOwnBucket(volume.storage);
+    return mirror(this.files(volume, "write"), source, manifest, { journal, hashCache, label, shared, progress });
   }
 
   /** Made here or, at the same moment, by somebody else. */

@@ -37,6 +37,7 @@ export function specOf(backend: Backend, change: Partial<RunSpec> = {}): RunSpec
     trainerConfig: { pipeline, training: { seed: 1 } },
     checkpointUri: backend.checkpointUri(stack, pipeline, fingerprint),
     volumes: { models: { storage: "disk", name: "models" }, datasets: { storage: "disk", name: "datasets" } },
+    models: ["tiny-mtp"],
     maxDurationSeconds: 3600,
     trackerUrl: "http://127.0.0.1:1",
     experiment: "weighted-mtp/dev/x",
@@ -257,7 +258,6 @@ export function describeBackend(name: string, makeBackend: () => Promise<Backend
       const known = {
         name: spec.name,
         pipeline: "baseline",
-        fingerprint: spec.fingerprint,
         attempts: 1,
         cancelled: false,
       };

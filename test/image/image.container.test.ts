@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { contextFiles } from "../../components/image-context.ts";
-import { WORKDIR } from "../../components/trainer-image.ts";
+import { WORKDIR } from "../../components/workdir.ts";
 import { docker, makeBases, mustRun, PROJECT, PYTHON, run } from "../support/docker-cli.ts";
 import { eventually } from "../support/eventually.ts";
 

@@ -1,5 +1,13 @@
 /** A backend in memory: no processes, no clock. A run ends when it has been looked at often enough, in the way its test says. */
-import type { Backend, Completion, RunSpec, RunState, VolumeRef, VolumeState } from "../../launcher/backend.ts";
+import type {
+  Backend,
+  Completion,
+  Findings,
+  RunSpec,
+  RunState,
+  VolumeRef,
+  VolumeState,
+} from "../../launcher/backend.ts";
 import type { Manifest } from "../../launcher/manifest.ts";
 
 /** How a submission ends; "hangs" never does. */
@@ -23,11 +31,25 @@ export class FakeBackend implements Backend {
   /** Most runs that were ever active together. */
   peak = 0;
   unusable: Error | undefined;
+  findings: Findings = { problems: [], warnings: [] };
+  description: string | undefined;
   private readonly looks = new Map<string, number>();
   private readonly specs = new Map<string, RunSpec>();
 
   async assertUsable(): Promise<void> {
     if (this.unusable !== undefined) throw this.unusable;
+  }
+
+  async examine(): Promise<Findings> {
+    return this.findings;
+  }
+
+  describe(): string | undefined {
+    return this.description;
+  }
+
+  pollMs(): number {
+    return 500;
   }
 
   checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
@@ -136,11 +158,10 @@ export class FakeBackend implements Backend {
 }
 
 /** A run as it is while it runs. */
-export function running(run: Pick<RunSpec, "name" | "pipeline" | "fingerprint">, attempts = 1): RunState {
+export function running(run: Pick<RunSpec, "name" | "pipeline">, attempts = 1): RunState {
   return {
     name: run.name,
     pipeline: run.pipeline,
-    fingerprint: run.fingerprint,
     status: "running",
     attempts,
     runId: `id-${attempts}`,

@@ -33,6 +33,16 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "launcher:index:Upload": () => ({ contentHash: "hash", subtrees: HASHES }),
   "launcher:index:TrackingServer": () => ({ url: "http://127.0.0.1:15000" }),
   "tls:index/selfSignedCert:SelfSignedCert": () => ({ certPem: "certificate of the CA" }),
+  "pulumi:pulumi:StackReference": () => ({
+    outputs: {
+      region: "eu-north-1",
+      bucket: "wmtp",
+      trackerUrl: "https://203.0.113.10",
+      trackerCaCertificate: "",
+      image: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}`,
+      runSecrets: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"],
+    },
+  }),
   "docker:index/image:Image": () => ({ repoDigest: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}` }),
   "aws:ec2/eip:Eip": () => ({ publicIp: "203.0.113.10", allocationId: "eipalloc-1" }),
   "aws:ebs/volume:Volume": () => ({ id: "vol-0123456789abcdef0" }),
@@ -91,6 +101,7 @@ export async function runProgram(
     "wmtp",
     stack,
     preview,
+    "organization",
   );
   pulumi.runtime.setAllConfig(rawConfig(config));
   // Mocks are not told what a resource depends on; the request to the monitor is.

@@ -4,7 +4,7 @@ import { stackFile } from "../support/stack-config.ts";
 
 const prod = stackFile("prod").config;
 const PREVIEW: ProgramOptions = { stack: "prod", preview: true };
-/** Infrastructure alone, which this version can deploy. */
+/** Infrastructure alone. */
 const bare = { ...prod, "wmtp:pipelines": {} };
 const BARE: ProgramOptions = { stack: "prod" };
 
@@ -54,6 +54,7 @@ test("prod is bucket, tracker, image, volumes and five runs, whatever is known a
   expect(components.map(({ type, name }) => `${type.split(":")[2]} ${name}`).sort()).toEqual(
     [
       "ArtifactStore store",
+      "FilledVolume checkpoints",
       "FilledVolume datasets",
       "FilledVolume models",
       "HostCredentials tracker",
@@ -63,16 +64,119 @@ test("prod is bucket, tracker, image, volumes and five runs, whatever is known a
       "PrivateBucket store",
       "PrivateBucket store-access-logs",
       "RunIdentity runs",
+      "RunSecrets secrets",
       "TrainerImage image",
       ...["baseline", "critic", "ntp", "rho1", "verifiable"].map((name) => `TrainingRun ${name}`),
     ].sort(),
   );
 });
 
-test("runs on the GPU cloud are refused by an update, before anything is registered", async () => {
-  await expect(runProgram(prod, { stack: "prod" })).rejects.toThrow(
-    "runs on the GPU cloud can be previewed, but not deployed by this version; nothing was created or changed",
-  );
+describe("the GPU cloud", () => {
+  const login = process.env.VESSL_ACCESS_TOKEN;
+  beforeEach(() => {
+    process.env.VESSL_CONFIG_PATH = "/nonexistent";
+    delete process.env.VESSL_ACCESS_TOKEN;
+  });
+  afterEach(() => {
+    delete process.env.VESSL_CONFIG_PATH;
+    if (login !== undefined) process.env.VESSL_ACCESS_TOKEN = login;
+  });
+
+  test("an update without a login is refused before anything is registered", async () => {
+    await expect(runProgram(prod, { stack: "prod" })).rejects.toThrow(
+      /^there is no login for the GPU cloud, so nothing was created or changed: .*VESSL_ACCESS_TOKEN/,
+    );
+    await expect(runProgram(prod, PREVIEW)).resolves.toBeDefined();
+    await expect(runProgram(bare, BARE)).resolves.toBeDefined();
+  });
+
+  test("secrets are the organization's, named by their stack; runs name them and hold none", async () => {
+    process.env.PULUMI_CONFIG_SECRET_KEYS = '["wmtp:hfToken"]';
+    try {
+      const { registered } = await runProgram({ ...prod, "wmtp:hfToken": "planted-hub-token" }, PREVIEW);
+      const secrets = ofType(registered, "launcher:index:OrgSecret");
+      // The order is that in which their values are known.
+      expect(secrets.map(({ name, inputs }) => `${name} ${inputs.name}`).sort()).toEqual([
+        "AWS_ACCESS_KEY_ID WMTP_PROD_AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY WMTP_PROD_AWS_SECRET_ACCESS_KEY",
+        "HF_TOKEN WMTP_PROD_HF_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD WMTP_PROD_MLFLOW_TRACKING_PASSWORD",
+      ]);
+      const runs = ofType(registered, "launcher:index:Run");
+      for (const run of runs) {
+        for (const { urn } of secrets) expect(run.dependencies).toContain(urn);
+        expect(run.inputs.cloud).toMatchObject({
+          env: { AWS_DEFAULT_REGION: "eu-north-1", S3_BUCKET_NAME: "wmtp", MLFLOW_TRACKING_USERNAME: "wmtp_runs" },
+          secrets: { HF_TOKEN: "WMTP_PROD_HF_TOKEN", AWS_SECRET_ACCESS_KEY: "WMTP_PROD_AWS_SECRET_ACCESS_KEY" },
+        });
+        expect(JSON.stringify(run.inputs)).not.toContain("planted");
+      }
+    } finally {
+      delete process.env.PULUMI_CONFIG_SECRET_KEYS;
+    }
+  });
+
+  test("models go into the bucket, once it is there; data and checkpoints into volumes that are protected", async () => {
+    const { registered } = await runProgram(prod, PREVIEW);
+    const uploads = Object.fromEntries(
+      ofType(registered, "launcher:index:Upload").map((upload) => [upload.name, upload]),
+    );
+    expect(uploads.models?.inputs).toMatchObject({
+      storage: "s3://wmtp",
+      volumeName: "models",
+      source: "storage/models",
+    });
+    expect(uploads.models?.dependencies).toContain(
+      ofType(registered, "aws:s3/bucket:Bucket").find(({ name }) => name === "store")?.urn,
+    );
+    const volumes = ofType(registered, "launcher:index:Volume");
+    expect(volumes.map(({ name, protect }) => ({ name, protect }))).toEqual([
+      { name: "datasets", protect: true },
+      { name: "checkpoints", protect: true },
+    ]);
+  });
+
+  test("with delivery by volume, models have one too; a cache that is a volume is made", async () => {
+    const models = { delivery: "volume" };
+    const { registered } = await runProgram({ ...prod, "wmtp:models": models }, PREVIEW);
+    expect(ofType(registered, "launcher:index:Volume").map(({ name }) => name)).toEqual([
+      "models",
+      "datasets",
+      "checkpoints",
+    ]);
+    const cached = { cache: { mount: "volume://nfs-storage/model-cache" } };
+    const { registered: withCache } = await runProgram({ ...prod, "wmtp:models": cached }, PREVIEW);
+    const cache = ofType(withCache, "launcher:index:Volume").find(({ name }) => name === "cache");
+    expect(cache?.inputs).toMatchObject({ storage: "nfs-storage", volumeName: "model-cache" });
+    for (const run of ofType(withCache, "launcher:index:Run")) expect(run.dependencies).toContain(cache?.urn);
+  });
+
+  test("a stack for a test protects nothing and destroys its volumes with what they hold", async () => {
+    const { registered } = await runProgram({ ...prod, "wmtp:ephemeral": true }, PREVIEW);
+    for (const { protect, inputs } of ofType(registered, "launcher:index:Volume")) {
+      expect({ protect, forced: inputs.forceDelete }).toEqual({ protect: false, forced: true });
+    }
+  });
+
+  test("a stack on a base: volumes and runs, and the rest from the base", async () => {
+    const { registered, outputs } = await runProgram(stackFile("minitest-vessl").config, {
+      ...PREVIEW,
+      stack: "minitest-vessl",
+    });
+    const own = registered.filter(({ custom, type }) => custom && !type.startsWith("pulumi:"));
+    expect([...new Set(own.map(({ type }) => type))].sort()).toEqual([
+      "launcher:index:Run",
+      "launcher:index:Upload",
+      "launcher:index:Volume",
+    ]);
+    const [run] = ofType(registered, "launcher:index:Run");
+    expect(run?.inputs).toMatchObject({
+      place: { bucket: "wmtp", region: "eu-north-1", checkpoints: "checkpoints/prod/experiments/minitest-vessl/" },
+      trackerUrl: "https://203.0.113.10",
+      cloud: { delivery: "volume", secrets: { AWS_ACCESS_KEY_ID: "WMTP_PROD_AWS_ACCESS_KEY_ID" } },
+    });
+    expect(outputs).toMatchObject({ trackerUrl: "https://203.0.113.10" });
+  });
 });
 
 test("without pipelines there is infrastructure alone", async () => {

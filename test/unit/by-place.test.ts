@@ -1,5 +1,5 @@
 /** A resource is handled where it is; one that is elsewhere now is made anew. */
-import { ByPlace, type Place } from "../../launcher/by-place.ts";
+import { ByPlace, type CloudPlace, type Place } from "../../launcher/by-place.ts";
 import type { ResourceHandler } from "../../launcher/resource-handler.ts";
 import { callContext } from "../support/run-inputs.ts";
 
@@ -7,7 +7,14 @@ interface Thing {
   readonly place?: Place;
 }
 const LOCAL: Place = { target: "local" };
-const CLOUD: Place = { target: "vessl", bucket: "wmtp" };
+const CLOUD: CloudPlace = {
+  target: "vessl",
+  organization: "acme",
+  project: "wmtp",
+  bucket: "wmtp",
+  region: "eu-north-1",
+  checkpoints: "checkpoints/prod/",
+};
 const { context } = callContext();
 
 function handler() {
@@ -49,7 +56,7 @@ test("what a state says nothing of is on this machine", async () => {
 
 test("another place, or another bucket, needs another resource", async () => {
   const { by, calls } = handler();
-  for (const before of [{}, { place: LOCAL }, { place: { target: "vessl", bucket: "other" } as const }]) {
+  for (const before of [{}, { place: LOCAL }, { place: { ...CLOUD, bucket: "other" } }]) {
     expect(await by.diff("id", before, { place: CLOUD }, context)).toEqual({ changes: true, replaces: ["place"] });
   }
   expect(calls).toEqual([]);

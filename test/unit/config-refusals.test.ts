@@ -281,8 +281,33 @@ describe("refused, with path and message", () => {
   test("two volumes of one name, whose uploads would delete each other's files", () => {
     expect(problemsOf({ volumes: { names: { models: "one", datasets: "one" } } })).toHaveLength(1);
   });
-  test("a base stack, which is not there yet: verifiable would start without any critic", () => {
-    expect(problemsOf({ base: "prod", pipelines: { verifiable: null } })).toHaveLength(1);
+  const ON_BASE = {
+    base: "prod",
+    launcher: { target: "vessl", vessl: { organization: "us" } },
+    models: { delivery: "volume" },
+  };
+  test("a stack on a base has its own critic, or names one", () => {
+    expect(problemsOf({ ...ON_BASE, pipelines: { verifiable: null } })).toEqual([
+      { path: "wmtp:pipelines.verifiable", message: expect.stringMatching(/^needs critic: enable/) },
+    ]);
+    expect(problemsOf({ ...ON_BASE, pipelines: { verifiable: { criticCheckpoint: "s3://b/c" } } })).toEqual([]);
+  });
+  test("a stack on a base is on the cloud, and leaves the base's models alone", () => {
+    expect(problemsOf({ base: "prod", launcher: { target: "local" }, pipelines: { rho1: null } })).toEqual([
+      { path: "wmtp:base", message: expect.stringMatching(/use target vessl$/) },
+      { path: "wmtp:models.delivery", message: expect.stringMatching(/^models in the bucket are those of prod/) },
+    ]);
+    expect(problemsOf({ ...ON_BASE, pipelines: {} })).toEqual([
+      { path: "wmtp:pipelines", message: expect.stringMatching(/^names no pipeline/) },
+    ]);
+  });
+  test("a cache beside volumes that are copied in keeps nothing", () => {
+    expect(
+      problemsOf({
+        models: { delivery: "volume", cache: { mount: "nfs://10.0.0.1/models" } },
+        pipelines: { rho1: null },
+      }),
+    ).toEqual([{ path: "wmtp:models.cache", message: expect.stringMatching(/use delivery: s3$/) }]);
   });
 });
 

@@ -35,12 +35,12 @@ describe("defaults", () => {
           presets: { "1": "gpu-a100-80g-small", "2": "gpu-a100-80g-medium", "4": "gpu-a100-80g-large" },
         },
       },
-      place: { target: "local" },
       storage: { bucket: "wmtp", adopt: false, transferAcceleration: false, accessKeys: ["1"] },
       tracking: { experiment: "weighted-mtp/dev", allowedCidrs: [], instanceType: "t3.small", dataVolumeGiB: 50 },
       image: { repository: "wmtp", ecr: false },
       volumes: {
         storage: "vessl-storage",
+        forceDelete: false,
         names: {
           models: "weighted-mtp-models",
           datasets: "weighted-mtp-datasets",

@@ -27,7 +27,7 @@ class Store {
 function given() {
   const store = new Store();
   const log = new RecordedLog();
-  const handler = new OrgSecretHandler(store);
+  const handler = new OrgSecretHandler(() => store);
   return { store, log, handler, provider: new LauncherProvider({ "launcher:index:OrgSecret": handler }, log) };
 }
 

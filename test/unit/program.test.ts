@@ -122,6 +122,7 @@ test("volumes and uploads", async () => {
     storage: "local-storage",
     volumeName: "wmtp-minitest-models",
     tags: ["weighted-mtp", "models"],
+    forceDelete: false,
   });
   const upload = find(registered, UPLOAD("datasets"));
   expect(upload.inputs).toEqual({
@@ -129,6 +130,7 @@ test("volumes and uploads", async () => {
     storage: "local-storage",
     volumeName: "wmtp-minitest-datasets",
     source: "storage/minitest/datasets",
+    optional: false,
   });
   expect(upload.dependencies).toEqual([VOLUME("datasets")]);
   expect(upload.deletedWith).toBe(VOLUME("datasets"));

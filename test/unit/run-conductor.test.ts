@@ -55,7 +55,7 @@ const COMPLETED = {
 describe("adopt", () => {
   test("a run that completed before is taken as it is, without asking for a slot or for what it needs", async () => {
     backend.complete(baseline.checkpointUri, baseline.fingerprint);
-    backend.runs.set("other", running({ name: "other", pipeline: "ntp", fingerprint: "x" }));
+    backend.runs.set("other", running({ name: "other", pipeline: "ntp" }));
     const needs = { critic: { fingerprint: "gone", checkpointUri: "fake://gone" } };
     const { outputs } = await bring({ ...baseline, needs });
     expect(outputs).toEqual({ ...baseline, needs, ...COMPLETED, attempts: 0, runId: "", runUrl: "" });
@@ -96,6 +96,7 @@ describe("submit", () => {
         gpus: 1,
         trainerConfig: baseline.trainerConfig,
         checkpointUri: baseline.checkpointUri,
+        models: ["base"],
         volumes: { models: { storage: "disk", name: "models" }, datasets: { storage: "disk", name: "datasets" } },
         maxDurationSeconds: 60,
         trackerUrl: "http://tracker",

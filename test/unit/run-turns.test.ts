@@ -59,7 +59,7 @@ test("a retried run keeps its slot", async () => {
 });
 
 test("a run that an earlier launcher left counts, and who waits says for whom", async () => {
-  backend.runs.set("left", running({ name: "left", pipeline: "ntp", fingerprint: "x" }));
+  backend.runs.set("left", running({ name: "left", pipeline: "ntp" }));
   const { context, log } = callContext();
   const work = conductor.bringToCompletion(baseline, context);
   await eventually(() => log.lines.length > 0);
@@ -70,7 +70,7 @@ test("a run that an earlier launcher left counts, and who waits says for whom", 
 });
 
 test("one that runs already needs no slot: it only gets attached to", async () => {
-  backend.runs.set("left", running({ name: "left", pipeline: "ntp", fingerprint: "x" }));
+  backend.runs.set("left", running({ name: "left", pipeline: "ntp" }));
   backend.runs.set(baseline.name, running(baseline));
   const { context, log } = callContext();
   const work = conductor.bringToCompletion(baseline, context);

@@ -12,7 +12,14 @@ const nobody = async () => [];
 
 function acquire(slots: Slots, name: string, limit = 1, active: () => Promise<string[]> = nobody) {
   const seen: string[][] = [];
-  const release = slots.acquire(name, limit, active, stop.signal, (ahead) => seen.push([...ahead]));
+  const release = slots.acquire(
+    name,
+    limit,
+    active,
+    () => 500,
+    stop.signal,
+    (ahead) => seen.push([...ahead]),
+  );
   release.catch(() => undefined);
   const waited = (looks: number) => eventually(() => seen.length >= looks);
   return { release, seen, waited };

@@ -192,7 +192,7 @@ test("each resource has its transform hole", async () => {
 });
 
 test("/app is one constant: image, trainer's paths and mounts", async () => {
-  const { WORKDIR } = await import("../../components/trainer-image.ts");
+  const { WORKDIR } = await import("../../components/workdir.ts");
   const dockerfile = readFileSync(join(TRAINER, "Dockerfile"), "utf8");
   expect(dockerfile.match(/^WORKDIR .*$/gm)).toEqual([`WORKDIR ${WORKDIR}`]);
   expect(dockerfile).toContain(`PYTHONPATH=${WORKDIR}/src`);

@@ -1,0 +1,212 @@
+/**
+ * Training runs on the GPU cloud. A run of ours is found by its name and fingerprint over the whole list, never by an id that somebody
+ * remembers: so it is found from another machine, and after an answer that got lost. Each attempt is a run of the cloud's of its own.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RunSpec, RunState } from "../backend.ts";
+import { parseRunName } from "../identity.ts";
+import { AnswerLost, type RunInfo, type VesslApi } from "./api.ts";
+import { isDuplicate, isOver, MESSAGES, progressOf, verdictOf } from "./run-status.ts";
+import { fingerprintTag, runYaml } from "./run-yaml.ts";
+
+/** The list serves everybody who asks within this time: a hundred runs that wait are one question. */
+const FRESH_MS = 1000;
+/** Lines searched for the cause of a failure. */
+const DIAGNOSIS_LINES = 200;
+/** What a terminated run may take to be gone: its trainer saves a checkpoint first. */
+const STOP_MS = 180_000;
+const STOP_POLL_MS = 1000;
+/** Looks for a run whose submission was not answered, and the time between two. */
+const LOOKS_FOR_LOST = 4;
+const LOST_POLL_MS = 2000;
+const SUBMISSIONS = 3;
+
+export interface VesslRunsOptions {
+  /** For links that people open. @example "https://app.vessl.ai/my-org/runs/wmtp" */
+  readonly webUrl: string;
+}
+
+export class VesslRuns {
+  private readonly api: VesslApi;
+  private readonly webUrl: string;
+  private listed: { readonly at: number; readonly runs: Promise<RunInfo[]> } | undefined;
+  /** Latest run of each name that was seen by this process: one that is gone was deleted by somebody. */
+  private readonly seen = new Map<string, RunInfo>();
+  /** How runs ended, by id and message: that does not change, and asking for their logs costs a call. */
+  private readonly verdicts = new Map<string, ReturnType<typeof verdictOf>>();
+
+  constructor(api: VesslApi, { webUrl }: VesslRunsOptions) {
+    this.api = api;
+    this.webUrl = webUrl;
+  }
+
+  async find(stack: string, name: string): Promise<RunState | undefined> {
+    const attempts = await this.attempts(stack, name);
+    const latest = latestOf(attempts);
+    if (latest === undefined) return this.deleted(stack, name);
+    this.seen.set(name, latest);
+    return this.stateOf(latest, attempts.length);
+  }
+
+  async active(stack: string): Promise<RunState[]> {
+    const running = (await this.list()).filter((run) => belongsTo(run, stack) && !isOver(run) && !isDuplicate(run));
+    const states = await Promise.all(
+      [...new Set(running.map(({ title }) => title))].map((name) => this.find(stack, name)),
+    );
+    return states.filter((state): state is RunState => state?.status === "running");
+  }
+
+  /**
+   * Starts a run unless it is running. Whoever starts the same one at the same moment is found by looking again: the younger of two
+   * is terminated, by both.
+   */
+  async submit(spec: RunSpec): Promise<RunState> {
+    const active = await this.find(spec.stack, spec.name);
+    if (active?.status === "running") return active;
+    const known = new Set((await this.attempts(spec.stack, spec.name)).map(({ id }) => id));
+    await this.create(spec, known);
+    await this.endDuplicates(spec);
+    const state = await this.find(spec.stack, spec.name);
+    if (state === undefined)
+      throw new Error(`${spec.name} was submitted and is not in the cloud's list: run pulumi up again`);
+    return state;
+  }
+
+  async terminate(stack: string, name: string, reason: string, byHand: boolean): Promise<void> {
+    const running = (await this.attempts(stack, name)).filter((run) => !isOver(run));
+    const mark = byHand ? MESSAGES.cancelled : MESSAGES.stopped;
+    for (const { id } of running) await this.end(id, mark + reason);
+    const deadline = Date.now() + STOP_MS;
+    for (const { id } of running) {
+      for (let run = await this.api.run(id); run !== undefined && !isOver(run); run = await this.api.run(id)) {
+        if (Date.now() > deadline)
+          throw new Error(`${name} (${id}) was told to stop and still runs: see ${this.urlOf(id)}`);
+        await sleep(STOP_POLL_MS);
+      }
+    }
+    this.forget();
+  }
+
+  async logTail(stack: string, name: string, lines: number): Promise<string[]> {
+    const latest = latestOf(await this.attempts(stack, name));
+    return latest === undefined ? [] : this.api.runLogs(latest.id, lines);
+  }
+
+  async clearCancellation(stack: string, name: string): Promise<void> {
+    const latest = latestOf(await this.attempts(stack, name));
+    if (latest === undefined || !isOver(latest)) return;
+    await this.api.setRunMessage(latest.id, `${MESSAGES.retried}wmtp retry`);
+    this.forget();
+  }
+
+  private async create(spec: RunSpec, known: ReadonlySet<string>): Promise<void> {
+    const yaml = runYaml(spec);
+    for (let submission = 1; ; submission += 1) {
+      try {
+        await this.api.createRun(yaml);
+        this.forget();
+        return;
+      } catch (error) {
+        if (!(error instanceof AnswerLost)) throw error;
+        if (await this.arrived(spec, known)) return;
+        if (submission === SUBMISSIONS) throw error;
+      }
+    }
+  }
+
+  /** Whether a submission that was not answered made a run all the same. */
+  private async arrived(spec: RunSpec, known: ReadonlySet<string>): Promise<boolean> {
+    for (let look = 0; look < LOOKS_FOR_LOST; look += 1) {
+      await sleep(LOST_POLL_MS);
+      this.forget();
+      if ((await this.attempts(spec.stack, spec.name)).some(({ id }) => !known.has(id))) return true;
+    }
+    return false;
+  }
+
+  private async endDuplicates(spec: RunSpec): Promise<void> {
+    const running = (await this.attempts(spec.stack, spec.name)).filter((run) => !isOver(run));
+    const [oldest, ...younger] = running;
+    for (const { id } of younger) await this.end(id, `${MESSAGES.duplicate}${oldest?.id}`);
+    if (younger.length > 0) this.forget();
+  }
+
+  /** The reason first: once a run is over, nobody can tell who ended it. */
+  private async end(id: string, message: string): Promise<void> {
+    await this.api.setRunMessage(id, message);
+    await this.api.terminateRun(id);
+  }
+
+  private async stateOf(run: RunInfo, attempts: number): Promise<RunState> {
+    const known = {
+      name: run.title,
+      pipeline: parseRunName(run.title)?.pipeline as string,
+      attempts,
+      runId: run.id,
+      runUrl: this.urlOf(run.id),
+      retryable: false,
+      cancelled: false,
+    };
+    if (!isOver(run)) return { ...known, ...progressOf(run, Date.now()) };
+    const key = `${run.id} ${run.message}`;
+    const verdict = this.verdicts.get(key) ?? verdictOf(run, await this.lastLines(run));
+    this.verdicts.set(key, verdict);
+    return { ...known, ...verdict };
+  }
+
+  private async lastLines(run: RunInfo): Promise<string[]> {
+    return run.status === "failed" ? this.api.runLogs(run.id, DIAGNOSIS_LINES) : [];
+  }
+
+  /** Oldest first, those that lost a race left out. */
+  private async attempts(stack: string, name: string): Promise<RunInfo[]> {
+    return (await this.list())
+      .filter((run) => run.title === name && belongsTo(run, stack) && !isDuplicate(run))
+      .sort((a, b) => a.createdAt - b.createdAt || Number(a.id) - Number(b.id));
+  }
+
+  /** A page may lack what was moved by a new run: that one run is looked at by itself before it is given up. */
+  private async deleted(stack: string, name: string): Promise<RunState | undefined> {
+    const last = this.seen.get(name);
+    if (last === undefined || !belongsTo(last, stack)) return undefined;
+    const now = await this.api.run(last.id);
+    if (now !== undefined) return this.stateOf(now, 1);
+    this.seen.delete(name);
+    const reason = "it was deleted on the cloud, not by pulumi; run pulumi up again to start it anew";
+    return {
+      ...(await this.stateOf({ ...last, status: "terminated" }, 1)),
+      retryable: false,
+      cancelled: false,
+      reason,
+    };
+  }
+
+  private list(): Promise<RunInfo[]> {
+    const now = Date.now();
+    if (this.listed === undefined || now - this.listed.at > FRESH_MS) {
+      const runs = this.api.runs();
+      this.listed = { at: now, runs };
+      runs.catch(() => this.forget());
+    }
+    return this.listed.runs;
+  }
+
+  private forget(): void {
+    this.listed = undefined;
+  }
+
+  private urlOf(id: string): string {
+    return `${this.webUrl}/${id}`;
+  }
+}
+
+/** A running one counts before a newer one that is over: the newer one lost a race, or was ended by hand. */
+function latestOf(attempts: readonly RunInfo[]): RunInfo | undefined {
+  return attempts.find((run) => !isOver(run)) ?? attempts.at(-1);
+}
+
+/** By its name and by the tag of its content: a run that somebody gave such a name to is none of ours. */
+function belongsTo({ title, tags }: RunInfo, stack: string): boolean {
+  const { stack: owner, fingerprint } = parseRunName(title) ?? {};
+  return owner === stack && tags.some((tag) => tag.startsWith(fingerprintTag(fingerprint as string)));
+}
