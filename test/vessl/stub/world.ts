@@ -63,6 +63,17 @@ export const CLUSTERS: readonly Cluster[] = [
     ],
   },
   {
+    id: 3,
+    name: "vessl-kr-a100-80g-sxm",
+    status: "connected",
+    managed: true,
+    presets: [
+      { id: 31, name: "gpu-a100-80g-small", gpuType: "NVIDIA-A100-SXM4-80GB", gpus: 1, spot: false },
+      { id: 32, name: "gpu-a100-80g-medium", gpuType: "NVIDIA-A100-SXM4-80GB", gpus: 2, spot: false },
+      { id: 34, name: "gpu-a100-80g-large", gpuType: "NVIDIA-A100-SXM4-80GB", gpus: 4, spot: false },
+    ],
+  },
+  {
     id: 2,
     name: "lab-cluster",
     status: "disconnected",
