@@ -181,7 +181,7 @@ class Place:
                 f"allow the run's access key s3:ListBucket on {self.bucket} and s3:GetObject, s3:PutObject and "
                 "s3:DeleteObject below that prefix",
             )
-        if "URL scheme is not allowed" in detail:
+        if "BadScheme" in detail:
             return InputError("AWS_ENDPOINT_URL is not https", "use TLS, or set AWS_ALLOW_HTTP=true for a test")
         if status == "412" or "precondition" in detail:
             return InputError(f"{self.uri} changed while it was read", "start the run again")

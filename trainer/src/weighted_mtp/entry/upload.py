@@ -22,7 +22,7 @@ from weighted_mtp.entry.store import PART_BYTES, Object, Place, Unavailable, pat
 from weighted_mtp.errors import InputError
 from weighted_mtp.events import Events
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
 
 
