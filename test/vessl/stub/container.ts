@@ -61,7 +61,7 @@ export function nodeEnvironment(s3Url: string): Record<string, string> {
 /** `python` and `torchrun` of the container: the real ones, but for the trainer itself, unless that is to be real as well. */
 export function writePrograms(directory: string, trainer: string): void {
   mkdirSync(directory, { recursive: true });
-  const standIn = `case " $* " in *" weighted_mtp.pipelines."*) exec /stub/node --disable-warning=ExperimentalWarning ${STAND_IN} "$@" ;; esac\n`;
+  const standIn = `case " $* " in *" weighted_mtp.entry "*) ;; *" weighted_mtp.pipelines."*) exec /stub/node --disable-warning=ExperimentalWarning ${STAND_IN} "$@" ;; esac\n`;
   const program = (real: string) => `#!/bin/sh\n${trainer === "real" ? "" : standIn}exec ${real} "$@"\n`;
   const programs = {
     python: program(PYTHON),

@@ -6,7 +6,7 @@ export interface Fault {
   readonly path?: string;
   /** For this many requests. @default 1 */
   times?: number;
-  readonly then: FaultEffect;
+  readonly effect: FaultEffect;
 }
 
 export type FaultEffect =
@@ -44,6 +44,6 @@ export class Faults {
     );
     if (fault === undefined) return undefined;
     fault.times = (fault.times as number) - 1;
-    return fault.then;
+    return fault.effect;
   }
 }

@@ -25,6 +25,9 @@ class S3Refusal extends Error {
   }
 }
 
+const unknownKey = () =>
+  new S3Refusal(403, "InvalidAccessKeyId", "The AWS access key id does not exist in our records.");
+
 export class S3Front {
   readonly faults = new Faults();
   private readonly sessions: Sessions;
@@ -94,7 +97,9 @@ export class S3Front {
     const token = given.headers["x-amz-security-token"];
     if (token === undefined) {
       const { authorization } = given.headers;
-      return authorization === undefined ? headers : { ...headers, authorization };
+      if (authorization === undefined) return headers;
+      if (!authorization.includes(`=${ROOT.accessKeyId}/`)) throw unknownKey();
+      return { ...headers, authorization };
     }
     const authorization = parseAuthorization(given.headers.authorization);
     if (authorization === undefined) throw new S3Refusal(403, "AccessDenied", "Access Denied");
@@ -107,12 +112,7 @@ export class S3Front {
     const session = this.sessions.find(token);
     if (session === undefined)
       throw new S3Refusal(400, "InvalidToken", "The provided token is malformed or otherwise invalid.");
-    if (session.accessKeyId !== authorization.accessKeyId)
-      throw new S3Refusal(
-        403,
-        "InvalidAccessKeyId",
-        "The AWS Access Key Id you provided does not exist in our records.",
-      );
+    if (session.accessKeyId !== authorization.accessKeyId) throw unknownKey();
     if (signatureOf(given, authorization, session.secretAccessKey) !== authorization.signature)
       throw new S3Refusal(403, "SignatureDoesNotMatch", "The request signature we calculated does not match.");
     if (!allows(session, given)) throw new S3Refusal(403, "AccessDenied", "Access Denied");
