@@ -50,7 +50,7 @@ function onTheCloud() {
     adminPassword: readSecret("mlflowAdminPassword"),
   });
   const image = new TrainerImage("image", { ...config.image, ephemeral, registryToken: readSecret("registryToken") });
-  const place = cloudPlace(region, bucket, `${PREFIXES.checkpoints}${stack}/`);
+  const place = cloudPlace(region, bucket, PREFIXES.checkpoints);
   const values = {
     AWS_ACCESS_KEY_ID: identity.accessKeyId,
     AWS_SECRET_ACCESS_KEY: identity.secretAccessKey,
@@ -85,7 +85,7 @@ function onTheCloud() {
 /** Volumes and runs of its own; bucket, tracker, image and secrets of the base. */
 function onItsBase(base: BaseStack) {
   const [region, bucket, trackerUrl] = [base.text("region"), base.text("bucket"), base.text("trackerUrl")];
-  const checkpoints = `${PREFIXES.checkpoints}${base.name}/experiments/${stack}/`;
+  const checkpoints = `${PREFIXES.checkpoints}${base.name}/experiments/`;
   declareRuns({
     place: pulumi.all([region, bucket]).apply((known) => cloudPlace(...known, checkpoints)),
     trackerUrl,
@@ -99,7 +99,7 @@ function onItsBase(base: BaseStack) {
   return { trackerUrl, experiment: config.tracking.experiment };
 }
 
-/** @param checkpoints prefix of the stack's own in the bucket */
+/** @param checkpoints prefix in the bucket below which the stack's own are */
 function cloudPlace(region: string, bucket: string, checkpoints: string): Place {
   const { organization, project } = config.launcher.vessl;
   return { target: "vessl", organization: organization as string, project, bucket, region, checkpoints };

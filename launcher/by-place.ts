@@ -9,7 +9,7 @@ export interface CloudPlace {
   readonly bucket: string;
   /** Of the bucket. @example "eu-north-1" */
   readonly region: string;
-  /** Prefix of the stack's checkpoints in the bucket. @example "checkpoints/prod/" */
+  /** Prefix in the bucket below which each stack has its checkpoints. @example "checkpoints/" */
   readonly checkpoints: string;
 }
 

@@ -80,8 +80,8 @@ export class VesslBackend implements Backend {
     return Math.min(POLL.firstMs * POLL.factor ** looks, POLL.longestMs);
   }
 
-  checkpointUri(_stack: string, pipeline: string, fingerprint: string): string {
-    return `s3://${this.place.bucket}/${this.place.checkpoints}${pipeline}/${fingerprint}`;
+  checkpointUri(stack: string, pipeline: string, fingerprint: string): string {
+    return `s3://${this.place.bucket}/${this.place.checkpoints}${stack}/${pipeline}/${fingerprint}`;
   }
 
   readVolume(volume: VolumeRef): Promise<VolumeState | undefined> {

@@ -123,7 +123,8 @@ function commandOf(spec: RunSpec, cloud: CloudRun): string {
   const trainer = ["-m", `weighted_mtp.pipelines.run_${spec.pipeline}`, "--config", CONFIG];
   trainer.push("--run-name", spec.name, "--tags", spec.tags.join(","));
   if (critic !== undefined) trainer.push("--critic-checkpoint", critic.path);
-  return [...entry, "--", ...launch, ...trainer].map(quote).join(" ");
+  // A shell that stays would be the container's first process, and would not pass SIGTERM on: nobody would save.
+  return `exec ${[...entry, "--", ...launch, ...trainer].map(quote).join(" ")}`;
 }
 
 /** A cache that is kept from run to run is where the models are fetched to. */

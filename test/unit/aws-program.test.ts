@@ -171,7 +171,7 @@ describe("the GPU cloud", () => {
     ]);
     const [run] = ofType(registered, "launcher:index:Run");
     expect(run?.inputs).toMatchObject({
-      place: { bucket: "wmtp", region: "eu-north-1", checkpoints: "checkpoints/prod/experiments/minitest-vessl/" },
+      place: { bucket: "wmtp", region: "eu-north-1", checkpoints: "checkpoints/prod/experiments/" },
       trackerUrl: "https://203.0.113.10",
       cloud: { delivery: "volume", secrets: { AWS_ACCESS_KEY_ID: "WMTP_PROD_AWS_ACCESS_KEY_ID" } },
     });

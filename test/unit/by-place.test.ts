@@ -13,7 +13,7 @@ const CLOUD: CloudPlace = {
   project: "wmtp",
   bucket: "wmtp",
   region: "eu-north-1",
-  checkpoints: "checkpoints/prod/",
+  checkpoints: "checkpoints/",
 };
 const { context } = callContext();
 

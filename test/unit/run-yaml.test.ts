@@ -68,7 +68,7 @@ test("four GPUs: the whole document", () => {
     run: [
       {
         command:
-          "python -m weighted_mtp.entry --fetch s3://wmtp/models/llama-7b-mtp=/app/models/llama-7b-mtp " +
+          "exec python -m weighted_mtp.entry --fetch s3://wmtp/models/llama-7b-mtp=/app/models/llama-7b-mtp " +
           `--checkpoints s3://wmtp/checkpoints/prod/baseline/${FINGERPRINT} --max-duration 172800 -- ` +
           "torchrun --standalone --nproc_per_node=4 -m weighted_mtp.pipelines.run_baseline --config /app/run.yaml " +
           "--run-name wmtp-prod-baseline-01234567 --tags weighted-mtp,baseline,4gpu,prod",
