@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { eventually } from "../support/eventually.ts";
 import { VesslCloud } from "../support/vessl-cloud.ts";
 import { ALL_FORMS, runYaml } from "./run-yaml.ts";
+import { CLUSTERS } from "./stub/world.ts";
 
 const CALL_MS = 60_000;
 const LARGE = Buffer.alloc(20 << 20, "twenty MiB of something ");
@@ -64,10 +65,9 @@ describe("who and where", () => {
       ["infra", "0"],
       ["playground", "0"],
     ]);
-    expect(rows(await client("cluster", "list")).map((row) => row.slice(0, 4))).toEqual([
-      ["1", "vessl-gcp-oregon", "Managed", "connected"],
-      ["2", "lab-cluster", "Custom", "disconnected"],
-    ]);
+    expect(rows(await client("cluster", "list")).map((row) => row.slice(0, 4))).toEqual(
+      CLUSTERS.map(({ id, name, managed, status }) => [String(id), name, managed ? "Managed" : "Custom", status]),
+    );
     expect(rows(await client("resource", "list", "1"))).toContainEqual(
       "14|gpu-h100-4|Any|84.0|NVIDIA-H100-80GB-HBM3|4|816Gi|False".split("|"),
     );
