@@ -111,7 +111,6 @@ function failing(times: number, fault: ReturnType<ObjectStore["fault"]>, match: 
   };
 }
 const isUpload = ({ method }: Asked) => method === "PUT";
-const any = () => true;
 
 describe("what travels", () => {
   test("all of it once; then what differs, by size or by content; what left the source is removed", async () => {
@@ -317,7 +316,7 @@ describe("trouble on the way", () => {
     await upload();
     expect(sha256Of("big")).toBe(sha256(content.big));
     expect(Object.keys(stored())).toHaveLength(31);
-    expect(opened).toBeGreaterThan(5);
+    expect(opened).toBeGreaterThanOrEqual(4);
     store.reset();
     expect(await upload()).toEqual([]);
   });
@@ -334,7 +333,7 @@ describe("trouble on the way", () => {
 
   test("a storm of 503, then peace", async () => {
     write(content);
-    failing(40, { status: 503, code: "SlowDown" }, any);
+    failing(60, { status: 503, code: "SlowDown" }, isUpload);
     await upload();
     expect(sha256Of("big")).toBe(sha256(content.big));
     expect(Object.keys(stored())).toHaveLength(31);
