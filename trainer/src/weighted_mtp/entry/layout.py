@@ -18,6 +18,7 @@ COMMITTED = "COMMITTED"
 STEPS = "checkpoints"
 EXPORTS = ("checkpoint_best", "final")
 SCORES = "scores"
+CURVE = "curve.jsonl"
 PRIVATE = ("run.lock", COMPLETED)  # files of the top that are no records; the completion has its own rules
 STEP = re.compile(rf"{STEPS}/(step-\d+)/")
 
@@ -77,3 +78,14 @@ def manifest_of(files: dict[str, Object]) -> bytes:
     """The marker of an export with these objects."""
     content = {name: {"size": found.size, "e_tag": found.e_tag} for name, found in sorted(files.items())}
     return (json.dumps({"files": content}, indent=2) + "\n").encode()
+
+
+def last_step(curve: bytes | None) -> int | None:
+    """Where the trainer is, by its curve; None if it does not say."""
+    if curve is None:
+        return None
+    lines = curve.split(b"\n")[:-1]  # a last line without an end is still being written
+    try:
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except (ValueError, KeyError, TypeError):
+        return None

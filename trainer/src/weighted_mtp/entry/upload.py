@@ -24,6 +24,7 @@ from weighted_mtp.events import Events
 
 LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
+UNKNOWN = Object(-1, None)
 
 
 class Uploader:
@@ -36,6 +37,7 @@ class Uploader:
         self._events = events
         self._remote = dict(found.listing)  # what is in the bucket, as far as we know
         self._steps = dict(found.markers)  # uploaded steps and their markers
+        self._left_behind: dict[str, object] = {}  # steps that the trainer went back behind, until it saves them again
         self._exports: dict[str, object] = {}  # uploaded exports and the identity of their files
         self._records: dict[str, bytes] = {}  # uploaded records and the hash of their content
         self._completion: bytes | None = None
@@ -55,7 +57,6 @@ class Uploader:
 
     def sync(self) -> None:
         """Upload what is new, remove what the trainer removed. Raises InputError and Unavailable."""
-        self._follow_a_forgotten_completion()
         self._send_scores()
         self._send_records(only_unknown=True)
         tried: set[str] = set()
@@ -79,11 +80,8 @@ class Uploader:
         self.sync()
         self._send_records()
         self._verify()
-        try:
-            completion = (self._output / layout.COMPLETED).read_bytes()
-        except FileNotFoundError:
-            return
-        if completion != self._completion:
+        completion = _read(self._output / layout.COMPLETED)
+        if completion is not None and completion != self._completion:
             self._put(layout.COMPLETED, completion)
             self._completion = completion
 
@@ -100,17 +98,19 @@ class Uploader:
             self._records.clear()
             raise Unavailable(f"{self._place.uri} is not what was uploaded ({', '.join(sorted(different)[:5])})")
 
-    def _follow_a_forgotten_completion(self) -> None:
-        """The trainer found its completion broken and starts from the beginning: so must whoever comes next."""
-        if layout.COMPLETED in self._remote and not (self._output / layout.COMPLETED).exists():
-            for step in list(layout.steps_in(self._remote)):
+    def _follow_back(self, curve: bytes | None) -> None:
+        """A trainer that found its newest step damaged, or its best model gone, is behind that step again: its curve
+        is cut. Nobody may resume from there any more, with the curve and the best model of an earlier time."""
+        now = layout.last_step(curve)
+        if now is None:
+            return
+        for step in layout.committed_steps(self._output):
+            if layout.step_number(step) > now:
+                self._left_behind[step] = self._marker_identity(step)
+        for step in layout.steps_in(self._remote):
+            if layout.step_number(step) > now:
                 self._remove([layout.marker_name(step)])
                 self._steps.pop(step, None)
-            self._withdraw_completion()
-
-    def _withdraw_completion(self) -> None:
-        self._remove([layout.COMPLETED])
-        self._completion = None
 
     def _send_scores(self) -> None:
         """Score files are named by what they hold: one that is there is right."""
@@ -125,12 +125,10 @@ class Uploader:
         for path in sorted(self._output.iterdir()) if self._output.is_dir() else []:
             if not path.is_file() or not layout.is_record(path.name) or (only_unknown and path.name in self._records):
                 continue
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                continue
-            digest = _hash(content)
-            if self._records.get(path.name) != digest:
+            content = _read(path)
+            if content is not None and self._records.get(path.name) != (digest := _hash(content)):
+                if path.name == layout.CURVE:
+                    self._follow_back(content)
                 self._put(path.name, content)
                 self._records[path.name] = digest
 
@@ -138,8 +136,9 @@ class Uploader:
         with opened(self._output / export) as snapshot:
             if snapshot is None or self._exports.get(export) == _identity(snapshot):
                 return
-            if layout.COMPLETED in self._remote:
-                self._withdraw_completion()
+            self._follow_back(_read(self._output / layout.CURVE))
+            self._remove([layout.COMPLETED])
+            self._completion = None
             self._exports.pop(export, None)
             self._remove([layout.manifest_name(export)])
             sent = self._send_all(export, export, snapshot)
@@ -147,10 +146,17 @@ class Uploader:
             self._exports[export] = _identity(snapshot)
 
     def _is_new(self, step: str) -> bool:
-        try:
-            return self._steps.get(step) != (self._output / layout.marker_name(step)).read_bytes()
-        except FileNotFoundError:
+        identity = self._marker_identity(step)
+        if identity is None or self._left_behind.get(step) == identity:
             return False
+        return self._steps.get(step) != _read(self._output / layout.marker_name(step))
+
+    def _marker_identity(self, step: str) -> tuple[int, int] | None:
+        try:
+            found = (self._output / layout.marker_name(step)).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _send_step(self, step: str) -> None:
         with opened(self._output / layout.STEPS / step) as snapshot:
@@ -193,18 +199,22 @@ class Uploader:
         transfer = Transfer(f"upload {name}", source.size, self._events) if self.speaks else None
         source.file.seek(0)
         content = source.file.read() if source.size <= PART_BYTES else _Counted(source.file, transfer)
-        self._remote[name] = self._place.write(name, content, source.size)
-        return self._remote[name]
+        return self._write(name, content, source.size)
 
     def _put(self, name: str, content: bytes) -> None:
-        self._remote[name] = self._place.write(name, content, len(content))
+        self._write(name, content, len(content))
+
+    def _write(self, name: str, content: bytes | IO[bytes], size: int) -> Object:
+        self._remote[name] = UNKNOWN  # if it fails: perhaps only the answer was lost
+        self._remote[name] = self._place.write(name, content, size)
+        return self._remote[name]
 
     def _remove(self, names: list[str]) -> None:
         """In this order."""
-        there = [name for name in dict.fromkeys(names) if name in self._remote]
-        self._place.delete(there)
-        for name in there:
-            del self._remote[name]
+        for name in dict.fromkeys(names):
+            if name in self._remote:
+                self._place.delete([name])
+                del self._remote[name]
 
 
 class Watcher(threading.Thread):
@@ -260,6 +270,13 @@ class _Counted(io.RawIOBase):
         if self._transfer:
             self._transfer.add(len(content))
         return content
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _hash(content: bytes) -> bytes:
