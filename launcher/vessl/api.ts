@@ -64,7 +64,7 @@ export class VesslApi {
   }
 
   async presets(clusterId: string): Promise<Preset[]> {
-    const path = `${this.o}/clusters/${encodeURIComponent(clusterId)}/resource_specs`;
+    const path = `${this.o}/clusters/${segment(clusterId)}/resource_specs`;
     return (await this.ask(answers.presets, { method: "GET", path })).results;
   }
 
@@ -139,7 +139,7 @@ export class VesslApi {
 
   /** One that is not there is what was wanted. */
   async deleteSecret(id: string): Promise<void> {
-    await orGone(this.send({ method: "DELETE", path: `${this.o}/secrets/by_id/v2/${encodeURIComponent(id)}` }));
+    await orGone(this.send({ method: "DELETE", path: `${this.o}/secrets/by_id/v2/${segment(id)}` }));
   }
 
   /** Newest first. @param statuses only runs in these. */
@@ -233,23 +233,23 @@ export class VesslApi {
   }
 
   private get o(): string {
-    return `/organizations/${encodeURIComponent(this.organization)}`;
+    return `/organizations/${segment(this.organization)}`;
   }
 
   private get p(): string {
-    return `${this.o}/projects/${encodeURIComponent(this.project)}`;
+    return `${this.o}/projects/${segment(this.project)}`;
   }
 
   private volumesPath(storage: string): string {
-    return `${this.o}/storages/${encodeURIComponent(storage)}/volumes`;
+    return `${this.o}/storages/${segment(storage)}/volumes`;
   }
 
   private volumePath(storage: string, name: string): string {
-    return `${this.volumesPath(storage)}/${encodeURIComponent(name)}`;
+    return `${this.volumesPath(storage)}/${segment(name)}`;
   }
 
   private runPath(id: string): string {
-    return `${this.p}/run_executions/${encodeURIComponent(id)}`;
+    return `${this.p}/run_executions/${segment(id)}`;
   }
 }
 
@@ -260,6 +260,12 @@ function requireName(kind: string, name: string, known: readonly string[], key: 
   throw new Error(
     `${kind} "${name}" is not among yours: ${among}; ${near.startsWith("did you mean") ? near : `set ${key}`}`,
   );
+}
+
+/** One part of a path, whatever the name holds: none leads to another endpoint. */
+function segment(name: string): string {
+  if (name === "" || name === "." || name === "..") throw new Error(`${JSON.stringify(name)} is no name: correct it`);
+  return encodeURIComponent(name);
 }
 
 function isStatus(error: unknown, ...statuses: readonly number[]): boolean {

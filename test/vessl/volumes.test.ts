@@ -1,0 +1,238 @@
+/** Volumes of the GPU cloud: its API played by the test, the object store behind it a real one. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { PutObjectCommand } from "@aws-sdk/client-s3";
+import { manifestOf } from "../../launcher/manifest.ts";
+import { S3Prefix } from "../../launcher/s3/prefix.ts";
+import { VesslVolumes } from "../../launcher/vessl/volumes.ts";
+import { type ApiRequest, ApiServer, type Reply } from "../support/api-server.ts";
+import { CREDENTIALS, ObjectStore } from "../support/object-store.ts";
+
+const VOLUME = { storage: "disk", name: "models" };
+const O = "/organizations/acme";
+const PATH = `${O}/storages/disk/volumes`;
+const OWN = { storage: "s3://bucket", name: "models" };
+const NOT_FOUND: Reply = { status: 404, json: { code: "NotFound", message: "no such thing" } };
+const AWS = /^AWS_/;
+
+jest.setTimeout(60_000);
+const environment = { ...process.env };
+let store: ObjectStore;
+let server: ApiServer;
+let volumes: VesslVolumes;
+let work: string;
+/** Tags of the volume; undefined: there is none. */
+let tags: string[] | undefined;
+let federation: object;
+
+beforeAll(async () => {
+  store = await ObjectStore.start();
+});
+afterAll(() => store.dispose());
+beforeEach(async () => {
+  for (const name of Object.keys(process.env)) if (AWS.test(name)) delete process.env[name];
+  process.env.AWS_EC2_METADATA_DISABLED = "true";
+  work = mkdtempSync(join(tmpdir(), "wmtp-volumes-"));
+  process.env.AWS_CONFIG_FILE = process.env.AWS_SHARED_CREDENTIALS_FILE = join(work, "none");
+  store.reset();
+  server = await ApiServer.start();
+  server.reply = cloud;
+  tags = undefined;
+  federation = {
+    type: "s3",
+    bucket_name: "bucket",
+    path: "volumes/v1/",
+    region: "us-east-1",
+    endpoint: store.endpoint,
+    force_path_style: true,
+    s3_token: {
+      access_key_id: CREDENTIALS.accessKeyId,
+      secret_access_key: CREDENTIALS.secretAccessKey,
+      session_token: "",
+      expiration: new Date(Date.now() + 3_600_000).toISOString(),
+    },
+  };
+  volumes = new VesslVolumes(server.api(), {
+    region: "us-east-1",
+    journal: join(work, "journal"),
+    hashCache: join(work, "hashes"),
+  });
+});
+afterEach(() => {
+  server.dispose();
+  process.env = { ...environment };
+  for (const directory of [work, store.directory("volumes"), store.directory("models")])
+    rmSync(directory, { recursive: true, force: true });
+});
+
+/** The part of the cloud that volumes need. */
+function cloud({ method, path, body }: ApiRequest): Reply {
+  const named = (list: unknown) => (list as { name: string }[]).map(({ name }) => name);
+  switch (`${method} ${path}`) {
+    case `POST ${PATH}`:
+      if (tags !== undefined) return { status: 409, json: { code: "Duplicate" } };
+      tags = named((body as { tags: unknown }).tags);
+      return {};
+    case `POST ${PATH}/tags/create`:
+      tags = [...(tags ?? []), ...named((body as { tags: unknown }).tags)];
+      return {};
+    case `POST ${PATH}/tags/delete`:
+      tags = tags?.filter((tag) => !(body as { tag_names: string[] }).tag_names.includes(tag));
+      return {};
+    case `GET ${O}/storages`:
+      return { json: { managed: { name: "disk", type: "s3" } } };
+  }
+  if (tags === undefined || !path.startsWith(`${PATH}/models`)) return NOT_FOUND;
+  switch (`${method} ${path}`) {
+    case `GET ${PATH}/models`:
+      return { json: { id: 12, name: "models", tags: tags.map((name) => ({ name })) } };
+    case `DELETE ${PATH}/models`:
+      tags = undefined;
+      return {};
+    case `POST ${PATH}/models/federate`:
+      return { json: federation };
+  }
+  return NOT_FOUND;
+}
+
+function write(files: Record<string, string>): void {
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(work, "source", path)), { recursive: true });
+    writeFileSync(join(work, "source", path), text);
+  }
+}
+
+async function upload(volume = VOLUME): Promise<number> {
+  let moved = 0;
+  const manifest = await manifestOf(join(work, "source"), join(work, "hashes"));
+  await volumes.upload(volume, join(work, "source"), manifest, (bytes) => {
+    moved += bytes;
+  });
+  expect(await volumes.missing(volume, manifest)).toEqual([]);
+  return moved;
+}
+
+describe("a volume", () => {
+  test("made with its tags, adopted, and given others: what is missing added, what is not wanted removed", async () => {
+    expect(await volumes.read(VOLUME)).toBeUndefined();
+    await volumes.ensure({ ...VOLUME, tags: ["a", "b"] });
+    expect(await volumes.read(VOLUME)).toEqual({ ...VOLUME, tags: ["a", "b"] });
+    server.requests.length = 0;
+    await volumes.ensure({ ...VOLUME, tags: ["a", "b"] });
+    expect(server.requests.map(({ method }) => method)).toEqual(["GET"]);
+    await volumes.ensure({ ...VOLUME, tags: ["b", "c"] });
+    expect(tags).toEqual(["b", "c"]);
+    expect(server.requests.slice(-2).map(({ body }) => body)).toEqual([
+      { tags: [{ name: "c" }], volume_v2_ids: [12] },
+      { tag_names: ["a"], volume_v2_ids: [12] },
+    ]);
+  });
+
+  test("files go to its prefix and to no other; kept while there are any, unless it is forced", async () => {
+    await volumes.ensure({ ...VOLUME, tags: [] });
+    write({ "a/b": "1", c: "22" });
+    expect(await upload()).toBe(3);
+    expect(readFileSync(join(store.directory("volumes/v1"), "a/b"), "utf8")).toBe("1");
+    expect(await upload()).toBe(0);
+    expect(await volumes.delete(VOLUME)).toBe(false);
+    expect(tags).toEqual([]);
+    expect(await volumes.delete(VOLUME, true)).toBe(true);
+    expect(tags).toBeUndefined();
+    expect((await new S3Prefix(async () => store.access("volumes/v1")).list()).size).toBe(0);
+    expect(await volumes.delete(VOLUME)).toBe(true);
+  });
+
+  test("one that is empty goes", async () => {
+    await volumes.ensure({ ...VOLUME, tags: [] });
+    expect(await volumes.delete(VOLUME)).toBe(true);
+    expect(tags).toBeUndefined();
+  });
+
+  test("in a storage that is not there: the error names those that are", async () => {
+    await expect(volumes.ensure({ storage: "dsk", name: "x", tags: [] })).rejects.toThrow(
+      /^storage "dsk" is not among the organization's: disk; set wmtp:volumes.storage to one of them$/,
+    );
+  });
+
+  test("of another kind of storage is refused before anything moves", async () => {
+    tags = [];
+    write({ a: "1" });
+    federation = { type: "gcs", bucket_name: "b", path: "p", gcs_token: { base64_credentials: "planted" } };
+    await expect(upload()).rejects.toThrow(
+      /^volume disk\/models is in a storage of type gcs, which cannot be uploaded to/,
+    );
+    federation = { type: "s3", bucket_name: "b", path: "p", s3_token: null };
+    await expect(upload()).rejects.toThrow(/lends no credentials for volume disk\/models/);
+    expect(store.asked).toEqual([]);
+  });
+});
+
+describe("a prefix of the account's own bucket", () => {
+  beforeEach(() => {
+    process.env.AWS_ENDPOINT_URL_S3 = store.endpoint;
+    process.env.AWS_ACCESS_KEY_ID = CREDENTIALS.accessKeyId;
+    process.env.AWS_SECRET_ACCESS_KEY = CREDENTIALS.secretAccessKey;
+  });
+
+  test("is used as a volume without the cloud being asked, and stays", async () => {
+    expect(await volumes.read(OWN)).toEqual({ ...OWN, tags: [] });
+    await volumes.ensure({ ...OWN, tags: ["a"] });
+    write({ "a/b": "1" });
+    expect(await upload(OWN)).toBe(1);
+    expect(await volumes.delete(OWN, true)).toBe(true);
+    expect(readFileSync(join(store.directory("models"), "a/b"), "utf8")).toBe("1");
+    expect(server.requests).toEqual([]);
+  });
+
+  test.each<[string, () => void, RegExp]>([
+    [
+      "no credentials",
+      () => {
+        delete process.env.AWS_ACCESS_KEY_ID;
+      },
+      /^no AWS credentials to list s3:\/\/bucket\/models: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE$/,
+    ],
+    [
+      "a secret key that does not fit",
+      () => {
+        process.env.AWS_SECRET_ACCESS_KEY = "planted-wrong";
+      },
+      /refused list: AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID/,
+    ],
+    [
+      "a session that has expired",
+      () => {
+        store.fault = () => ({ status: 400, code: "ExpiredToken" });
+      },
+      /refused list \(ExpiredToken\): the AWS credentials have expired or are unknown there: log in again/,
+    ],
+    [
+      "a policy that denies",
+      () => {
+        store.fault = () => ({ status: 403, code: "AccessDenied" });
+      },
+      /^s3:\/\/bucket\/models denied list: give the AWS credentials s3:ListBucket on it$/,
+    ],
+  ])("%s is an error that says what to do", async (_, spoil, message) => {
+    spoil();
+    const failed = volumes.missing(OWN, []);
+    await expect(failed).rejects.toThrow(message);
+    await expect(failed).rejects.not.toThrow(/planted/);
+    expect(store.asked.length).toBeLessThanOrEqual(2);
+  });
+});
+
+test("what is below a prefix: read, found, deleted; names that only begin alike are others", async () => {
+  const put = (key: string) => store.client.send(new PutObjectCommand({ Bucket: "bucket", Key: key, Body: key }));
+  for (const key of ["models/run/step/x", "models/run2/y", "models/file"]) await put(key);
+  const prefix = new S3Prefix(async () => store.access("models"));
+  expect(await prefix.read("run/step/x")).toBe("models/run/step/x");
+  expect(await prefix.read("run/step")).toBeUndefined();
+  const exists = (path: string) => prefix.exists(path);
+  expect(await Promise.all(["", "run", "run/step", "run2", "file"].map(exists))).toEqual(Array(5).fill(true));
+  expect(await Promise.all(["ru", "run/ste", "fil", "file/x"].map(exists))).toEqual(Array(4).fill(false));
+  await prefix.delete(["run/step/x", "never there"]);
+  expect([...(await prefix.list()).keys()]).toEqual(["file", "run2/y"]);
+  expect(await new S3Prefix(async () => store.access("")).exists("models/run2")).toBe(true);
+});
