@@ -185,6 +185,17 @@ describe("S3", () => {
     expect(cloud.bucketFiles("trouble/")).toEqual({ x: "there" });
   });
 
+  test("hangs; closes the connection before anything is done, or after", async () => {
+    const own = { bucket_name: "wmtp", path: "broken" } as Federated;
+    await cloud.s3Faults({ method: "PUT", effect: "hang" });
+    const patience = { abortSignal: AbortSignal.timeout(300) };
+    expect(await failure(account().send(put(own, "hang"), patience))).toBe("AbortError");
+    await cloud.s3Faults({ method: "PUT", effect: "refuse" }, { method: "PUT", effect: "drop" });
+    expect(await failure(account().send(put(own, "refused")))).not.toBe("none");
+    expect(await failure(account().send(put(own, "dropped")))).not.toBe("none");
+    expect(cloud.bucketFiles("broken/")).toEqual({ dropped: "x" });
+  });
+
   test("the connection is cut in the middle of what comes, and of what goes", async () => {
     const own = { bucket_name: "wmtp", path: "cut" } as Federated;
     const body = Buffer.alloc(8 << 20, "a");
