@@ -66,6 +66,12 @@ export function explain(error: unknown, action: Action, place: Place, ours: bool
   return new Error(sentence(error, action, place, ours), { cause: error });
 }
 
+/** Some stores say where a bucket is. */
+function regionOf(error: unknown): string {
+  const { Region } = error as { Region?: unknown };
+  return typeof Region === "string" ? `in region ${Region}` : "in another region";
+}
+
 function sentence(error: unknown, { name, permission }: Action, place: Place, ours: boolean): string {
   const where = place.prefix === "" ? `s3://${place.bucket}` : `s3://${place.bucket}/${place.prefix}`;
   const code = codeOf(error);
@@ -82,7 +88,7 @@ function sentence(error: unknown, { name, permission }: Action, place: Place, ou
   if (code === "NoSuchBucket")
     return `bucket ${place.bucket} does not exist in ${place.region}: create it, or correct its name and region`;
   if (code === "PermanentRedirect" || code === "AuthorizationHeaderMalformed" || status === 301)
-    return `bucket ${place.bucket} is not in region ${place.region}: correct the region`;
+    return `bucket ${place.bucket} is ${regionOf(error)}, not in ${place.region}: correct the region`;
   if (trouble === "unreachable")
     return `${where} cannot be reached to ${name} (${code}): check the network and AWS_ENDPOINT_URL_S3`;
   if (trouble === "transient")

@@ -3,7 +3,7 @@ import type { VolumeRef, VolumeState } from "../backend.ts";
 import type { Manifest } from "../manifest.ts";
 import { mirror, missing } from "../s3/mirror.ts";
 import { type S3Access, S3Prefix } from "../s3/prefix.ts";
-import { ApiError, type Federation, type VesslApi } from "./api.ts";
+import type { Federation, VesslApi } from "./api.ts";
 
 export interface VesslVolumesOptions {
   /** Of the account's own bucket. */
@@ -68,12 +68,8 @@ export class VesslVolumes {
 
   /** Made here or, at the same moment, by somebody else. */
   private async create(storage: string, name: string, tags: readonly string[]) {
-    try {
-      await this.api.createVolume(storage, name, tags);
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 404) await this.requireStorage(storage);
-      throw error;
-    }
+    await this.requireStorage(storage);
+    await this.api.createVolume(storage, name, tags);
     const made = await this.api.volume(storage, name);
     if (made === undefined)
       throw new Error(`volume ${storage}/${name} was created and is not there: run pulumi up again`);
@@ -81,11 +77,15 @@ export class VesslVolumes {
   }
 
   private async requireStorage(storage: string): Promise<void> {
-    const names = (await this.api.storages()).map(({ name }) => name);
-    if (names.includes(storage)) return;
-    throw new Error(
-      `storage "${storage}" is not among the organization's: ${names.join(", ")}; set wmtp:volumes.storage to one of them`,
-    );
+    const all = await this.api.storages();
+    const found = all.find(({ name }) => name === storage);
+    if (found !== undefined && found.type === "s3") return;
+    const fitting = all.filter(({ type }) => type === "s3").map(({ name }) => name);
+    const cause =
+      found === undefined
+        ? `storage "${storage}" is not among the organization's`
+        : `storage "${storage}" is of type ${found.type}, which cannot be uploaded to from here`;
+    throw new Error(`${cause}: set wmtp:volumes.storage to one of type s3 (${fitting.join(", ") || "there is none"})`);
   }
 
   private files(volume: VolumeRef, use: "read" | "write"): S3Prefix {

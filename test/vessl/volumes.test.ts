@@ -81,7 +81,7 @@ function cloud({ method, path, body }: ApiRequest): Reply {
       tags = tags?.filter((tag) => !(body as { tag_names: string[] }).tag_names.includes(tag));
       return {};
     case `GET ${O}/storages`:
-      return { json: { managed: { name: "disk", type: "s3" } } };
+      return { json: { managed: { name: "disk", type: "s3" }, external: { results: [{ name: "lab", type: "gcs" }] } } };
   }
   if (tags === undefined || !path.startsWith(`${PATH}/models`)) return NOT_FOUND;
   switch (`${method} ${path}`) {
@@ -149,10 +149,12 @@ describe("a volume", () => {
     expect(tags).toBeUndefined();
   });
 
-  test("in a storage that is not there: the error names those that are", async () => {
-    await expect(volumes.ensure({ storage: "dsk", name: "x", tags: [] })).rejects.toThrow(
-      /^storage "dsk" is not among the organization's: disk; set wmtp:volumes.storage to one of them$/,
-    );
+  test.each([
+    ["dsk", /^storage "dsk" is not among the organization's: set wmtp:volumes.storage to one of type s3 \(disk\)$/],
+    ["lab", /^storage "lab" is of type gcs, which cannot be uploaded to from here: set .* to one of type s3 \(disk\)$/],
+  ])("is not made in storage %s; the error names those that fit", async (storage, message) => {
+    await expect(volumes.ensure({ storage, name: "x", tags: [] })).rejects.toThrow(message);
+    expect(server.requests.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
 
   test("of another kind of storage is refused before anything moves", async () => {
@@ -206,6 +208,13 @@ describe("a prefix of the account's own bucket", () => {
         store.fault = () => ({ status: 400, code: "ExpiredToken" });
       },
       /refused list \(ExpiredToken\): the AWS credentials have expired or are unknown there: log in again/,
+    ],
+    [
+      "a bucket of another region",
+      () => {
+        store.fault = () => ({ status: 301, code: "PermanentRedirect" });
+      },
+      /^bucket bucket is in another region, not in us-east-1: correct the region$/,
     ],
     [
       "a policy that denies",
