@@ -415,3 +415,18 @@ def test_what_the_trainer_removes_while_it_is_uploaded_arrives_whole_or_not_at_a
     bucket.before = lambda request: shutil.rmtree(disk / "checkpoints") if request.endswith("__0_0.distcp") else None
     uploader.sync()
     assert list(look(bucket, tmp_path / "new").markers) == ["step-00000001"]
+
+
+def test_pieces_of_an_upload_that_was_cut_off_do_not_stay(tmp_path: Path) -> None:
+    bucket, disk = Memory(), tmp_path / "disk"
+    pieces = (
+        "checkpoints/step-00000001/__7_0.distcp",
+        "checkpoint_best/of-another-format",
+        "checkpoints/step-00000009/x",
+    )
+    for piece in pieces:
+        bucket.write(piece, b"x", 1)
+    uploader = Uploader(bucket, disk, disk / "scores", look(bucket, disk), SILENT)
+    for _ in trainer(disk, 1, 0):
+        uploader.sync()
+    assert not [piece for piece in pieces if piece in bucket.objects]

@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         failure = EXIT_PROGRAM_ERROR, message, "see the traceback above"
     if failure:
         code, cause, remedy = failure
-        print(f"error: {cause}; {remedy}", file=sys.stderr, flush=True)
+        separator = "\n" if "\n" in cause else "; "
+        print(f"error: {cause}{separator}{remedy}", file=sys.stderr, flush=True)
         events.emit("exit", code=code, message=cause, remedy=remedy)
     sys.stdout.flush()
     sys.stderr.flush()

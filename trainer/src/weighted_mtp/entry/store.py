@@ -31,6 +31,12 @@ PATIENCE_SECONDS = 180.0  # how long one thing may keep failing; WMTP_STORE_PATI
 WRITE_TEST = "write-test.tmp"
 SMALL_RETRIES = 3  # within one call; longer trouble is waited out by `patiently`, which can be stopped
 CREDENTIAL_SOURCES = ("169.254.169.254", "169.254.170.", "InstanceCredential", "WebIdentity")
+CREDENTIAL_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
 CREDENTIALS_REMEDY = (
     "give the run AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (organization secrets), or a role of its machine"
 )
@@ -74,6 +80,8 @@ class Place:
 
         if self.bucket is None:
             return LocalStore("/")
+        if not _has_credentials():
+            raise InputError(f"no AWS credentials to reach {self.uri}", CREDENTIALS_REMEDY)
         plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"  # options given here hide the environment's
         return S3Store(
             self.bucket,
@@ -193,6 +201,14 @@ class Place:
             reason = _found(r"(?m)^([^\n]*\(os error \d+\))", detail) or "it cannot be reached"
             return InputError(f"cannot {action} {self.uri}: {reason}", "look at the directory and its permissions")
         return Unavailable(f"cannot {action} {self.uri} ({said or 'no answer'})")
+
+
+def _has_credentials() -> bool:
+    """False where there are surely none; an instance's role is seen only when it is asked for."""
+    given = [name for name in CREDENTIAL_VARIABLES if name in os.environ]
+    if given:
+        return bool(os.environ[given[0]])
+    return os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true"
 
 
 def _found(pattern: str, text: str) -> str | None:
