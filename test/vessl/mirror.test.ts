@@ -321,6 +321,15 @@ describe("trouble on the way", () => {
     expect(await upload()).toEqual([]);
   });
 
+  test("credentials that have run out are renewed also where the answer has no body to say so", async () => {
+    write({ a: "1", b: "2" });
+    await upload();
+    opened = 0;
+    store.fault = ({ method }) => (method === "HEAD" && opened < 2 ? { status: 400, code: "ExpiredToken" } : undefined);
+    expect(await upload()).toEqual([]);
+    expect(opened).toBe(2);
+  });
+
   test("credentials are renewed before they run out, once for all", async () => {
     write({ a: "1", b: "2", c: "3" });
     change = (access) => ({ ...access, expiration: Date.now() + (opened === 1 ? 100 : 3_600_000) });
