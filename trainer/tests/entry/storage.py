@@ -38,7 +38,7 @@ class Storage:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         (directory / BUCKET).mkdir(parents=True)
-        tool = subprocess.run([PROJECT / "tools/object-store"], capture_output=True, text=True, check=True)
+        tool = subprocess.run([PROJECT / "tools/object-store"], stdout=subprocess.PIPE, text=True, check=True)
         port = _free_port()
         self._process = subprocess.Popen(
             [tool.stdout.strip(), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "posix", directory],

@@ -93,10 +93,18 @@ class Uploader:
         ]  # fmt: skip
         if different:
             self._remote = listing
-            self._steps.clear()
-            self._exports.clear()
-            self._records.clear()
+            for name in different:
+                self._forget(name)
             raise Unavailable(f"{self._place.uri} is not what was uploaded ({', '.join(sorted(different)[:5])})")
+
+    def _forget(self, name: str) -> None:
+        """Whatever this object belongs to is to be uploaded again."""
+        if step := layout.STEP.match(name):
+            self._steps.pop(step[1], None)
+        self._records.pop(name, None)
+        for export in layout.EXPORTS:
+            if name == layout.manifest_name(export) or name.startswith(f"{export}/"):
+                self._exports.pop(export, None)
 
     def _follow_back(self, curve: bytes | None) -> None:
         """A trainer that found its newest step damaged, or its best model gone, is behind that step again: its curve
