@@ -36,8 +36,8 @@ export class FilledVolume extends pulumi.ComponentResource {
   private readonly subtrees: pulumi.Output<Record<string, string>>;
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("wmtp:index:FilledVolume", name, args, opts);
     const { place, kind, storage, volumeName, source, optional = false, protect = false, forceDelete = false } = args;
+    super("wmtp:index:FilledVolume", name, { kind, storage, volumeName, source }, opts);
     this.storage = storage;
     this.volumeName = volumeName;
     const volume = storage.startsWith("s3://")

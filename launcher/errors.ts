@@ -20,6 +20,17 @@ export class ResourceIncomplete extends Error {
 /** What stops a wait from outside: Ctrl-C, a lost engine, `launcher.wait` running out. The run itself goes on. */
 export class Detached extends Error {}
 
+/** An answer that says no. */
+export class Refused extends Error {
+  /** Whether it may be over by itself, as with a service that is busy; otherwise asking again does not help. */
+  readonly passing: boolean;
+
+  constructor(message: string, passing: boolean) {
+    super(message);
+    this.passing = passing;
+  }
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -27,6 +27,7 @@ const args = process.argv.slice(2);
 const layout = new Layout();
 const slots = new Slots();
 const local = new LocalBackend(layout);
+const hurry = new AbortController();
 const clouds = new Map<string, VesslBackend>();
 const backendOf = (place: Place) => (place.target === "local" ? local : cloudOf(place));
 
@@ -53,7 +54,9 @@ function storeOf(place: Place): SecretStore {
 /** Undefined without a token, which a preview can do without. */
 function login({ organization, project }: CloudPlace): VesslApi | undefined {
   const token = findToken();
-  return token === undefined ? undefined : new VesslApi(new VesslHttp(token), organization, project);
+  return token === undefined
+    ? undefined
+    : new VesslApi(new VesslHttp(token, { stop: hurry.signal }), organization, project);
 }
 
 // Where nothing is trained on this machine, a source that is not here is unknown and not an error.
@@ -72,6 +75,7 @@ const provider = new LauncherProvider(
     }),
   },
   new EngineLog(args.at(-1) as string),
+  (reason) => hurry.abort(reason),
 );
 
 process.on("unhandledRejection", (reason) =>

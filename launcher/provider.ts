@@ -19,14 +19,23 @@ export class LauncherProvider implements Provider {
   readonly version = "0.1.0";
   private readonly handlers: Readonly<Record<string, AnyHandler>>;
   private readonly log: ResourceLog;
+  private readonly hurry: (reason: Error) => void;
   private readonly stopped: Promise<never>;
   private stop: (reason: Error) => void = () => undefined;
   private calls = 0;
 
-  /** @param handlers by type token, for example `launcher:index:Run`. */
-  constructor(handlers: Readonly<Record<string, AnyHandler>>, log: ResourceLog) {
+  /**
+   * @param handlers by type token, for example `launcher:index:Run`.
+   * @param hurry is called some seconds after a stop: whoever asks another service then asks no more.
+   */
+  constructor(
+    handlers: Readonly<Record<string, AnyHandler>>,
+    log: ResourceLog,
+    hurry: (reason: Error) => void = () => undefined,
+  ) {
     this.handlers = handlers;
     this.log = log;
+    this.hurry = hurry;
     this.stopped = new Promise((_, reject) => {
       this.stop = reject;
     });
@@ -41,6 +50,7 @@ export class LauncherProvider implements Provider {
   /** Ends every wait: a stray rejection, a lost engine or Ctrl-C must never leave `up` hanging. */
   abandon(reason: Error): void {
     this.stop(reason);
+    setTimeout(() => this.hurry(reason), HURRY_MS).unref();
   }
 
   async cancel(): Promise<void> {
@@ -115,6 +125,8 @@ export class LauncherProvider implements Provider {
 }
 
 const GRACE_MS = 5_000;
+/** Within the grace: what is known by then goes back to the engine. */
+const HURRY_MS = 3_000;
 
 /** Handlers work on plain values; what may be secret goes back to the engine as a secret, or the state would have it in clear. */
 function keepSecrets(handler: AnyHandler, properties: Record<string, unknown>): Record<string, unknown> {

@@ -4,25 +4,23 @@ import { formatDuration } from "../../components/units.ts";
 import type { Backend, RunState } from "../backend.ts";
 import { findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
-import { DEADLINE_PASSED } from "../outcome.ts";
-import { pause } from "../pause.ts";
-import { progressLine } from "../progress.ts";
-import type { CallContext, ReportContext } from "../resource-handler.ts";
+import type { CallContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
 import { lastWords } from "../trainer-events.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
 import { specOf } from "./run-spec.ts";
+import { watchRun } from "./run-watch.ts";
 
-/** What a run has beyond its deadline to end by itself, before it is ended from here. */
-const LATE_SECONDS = 300;
 /** Lines of the log in an error. */
 const ERROR_LOG_LINES = 30;
-/** Lines searched for the latest progress, and for the trainer's last words. */
+/** Lines searched for the trainer's last words. */
 const SEARCHED_LOG_LINES = 200;
 
 export class RunConductor {
   private readonly backend: Backend;
   private readonly slots: Slots;
+  /** Runs as they were last seen, by name: what is known of one while its place does not answer. */
+  private readonly latest = new Map<string, RunState>();
 
   constructor(backend: Backend, slots: Slots) {
     this.backend = backend;
@@ -77,7 +75,7 @@ export class RunConductor {
       log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
     else state = await this.backend.submit(specOf(inputs));
     for (let resumes = 0; ; resumes += 1) {
-      state = await this.waitUntilOver(inputs, state, { urn, log }, stop);
+      state = await watchRun(this.backend, inputs, state, { urn, log }, stop, (now) => this.latest.set(name, now));
       if (state.status === "completed") break;
       if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
       log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
@@ -91,36 +89,6 @@ export class RunConductor {
     const losses = `${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`;
     log.status(urn, `${inputs.pipeline}: ${outputs.steps} steps, loss ${losses}`);
     return outputs;
-  }
-
-  private async waitUntilOver(
-    inputs: RunInputs,
-    first: RunState,
-    { urn, log }: ReportContext,
-    stop: AbortSignal,
-  ): Promise<RunState> {
-    let state = first;
-    for (let looks = 0; state.status === "running"; looks += 1) {
-      log.status(urn, await this.progressOf(inputs, state));
-      await pause(this.backend.pollMs(looks), stop);
-      if ((state.runningSeconds ?? 0) > inputs.maxDurationSeconds + LATE_SECONDS)
-        await this.backend.terminate(inputs.stack, state.name, DEADLINE_PASSED);
-      state = (await this.backend.findRun(inputs.stack, state.name)) ?? {
-        ...state,
-        status: "lost",
-        retryable: true,
-        reason: "its record is gone",
-      };
-    }
-    return state;
-  }
-
-  private async progressOf({ pipeline, stack }: RunInputs, state: RunState): Promise<string> {
-    if (state.waiting !== undefined) return `${pipeline}: ${state.waiting}`;
-    return (
-      progressLine(pipeline, await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES)) ??
-      `${pipeline}: starting`
-    );
   }
 
   /** The run as it is when its completion marker and its checkpoint are both there. */
@@ -160,7 +128,8 @@ export class RunConductor {
   }
 
   private async incomplete(inputs: RunInputs, error: unknown): Promise<ResourceIncomplete> {
-    const state = await this.backend.findRun(inputs.stack, inputs.name as string);
+    const name = inputs.name as string;
+    const state = await this.backend.findRun(inputs.stack, name).catch(() => this.latest.get(name));
     const facts = openFacts(state);
     const reason = messageOf(error);
     const properties: RunOutputs = {

@@ -1,9 +1,10 @@
 /** What can go wrong with a call to the GPU cloud's API, said as cause and remedy. Never with a token or a request body. */
 import { z } from "zod";
+import { Refused } from "../errors.ts";
 import { TOKEN_REMEDY } from "./token.ts";
 
 /** The API answered, and refused. */
-export class ApiError extends Error {
+export class ApiError extends Refused {
   /** HTTP status. */
   readonly status: number;
   /** The API's own name for it, for example `NotFound`; empty when it gave none. */
@@ -12,7 +13,7 @@ export class ApiError extends Error {
 
   constructor(call: string, status: number, code: string, said: string, remedy: string) {
     const answer = [String(status), code].filter((word) => word !== "").join(" ");
-    super(`the GPU cloud refused ${call} (${answer})${said === "" ? "" : `: ${said}`}; ${remedy}`);
+    super(`the GPU cloud refused ${call} (${answer})${said === "" ? "" : `: ${said}`}; ${remedy}`, isBusy(status));
     this.status = status;
     this.code = code;
     this.remedy = remedy;
@@ -53,6 +54,10 @@ function clean(text: string, token: string): string {
   return line.length > MAX_SAID ? `${line.slice(0, MAX_SAID)}...` : line;
 }
 
+function isBusy(status: number): boolean {
+  return status === 429 || status >= 500;
+}
+
 function remedyFor(status: number): string {
   switch (status) {
     case 401:
@@ -66,8 +71,6 @@ function remedyFor(status: number): string {
     case 400:
       return "correct what it names, then run pulumi up again";
     default:
-      return status === 429 || status >= 500
-        ? "the service is in trouble or busy: try again later"
-        : "check VESSL_API_HOST";
+      return isBusy(status) ? "the service is in trouble or busy: try again later" : "check VESSL_API_HOST";
   }
 }

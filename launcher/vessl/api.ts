@@ -1,6 +1,7 @@
 /** The calls of the GPU cloud's API that this project makes, typed and checked. */
 import type { z } from "zod";
 import { suggestion } from "../../components/config-problems.ts";
+import { parseEvent } from "../trainer-events.ts";
 import { AnswerLost, ApiError } from "./api-errors.ts";
 import type { Cluster, Federation, Me, Preset, RunInfo, SecretInfo, StorageInfo, VolumeInfo } from "./api-schemas.ts";
 import * as answers from "./api-schemas.ts";
@@ -190,9 +191,7 @@ export class VesslApi {
   async runLogs(id: string, limit: number): Promise<string[]> {
     const call: Repeatable = { method: "GET", path: `${this.runPath(id)}/logs`, query: { log_limit: limit } };
     const { logs } = await this.ask(answers.logs, call);
-    const lines = logs
-      .sort((a, b) => a.timestamp - b.timestamp)
-      .flatMap(({ message }) => message.replace(/(\r?\n|\\n)$/, "").split(/\r?\n|\\n/));
+    const lines = logs.sort((a, b) => a.timestamp - b.timestamp).flatMap(({ message }) => linesOf(message));
     return limit > 0 ? lines.slice(-limit) : [];
   }
 
@@ -251,6 +250,14 @@ export class VesslApi {
   private runPath(id: string): string {
     return `${this.p}/run_executions/${segment(id)}`;
   }
+}
+
+/** The cloud writes some line ends as a backslash and an n; in an event of the trainer's that is a part of its JSON. */
+function linesOf(message: string): string[] {
+  return message
+    .replace(/(\r?\n|\\n)$/, "")
+    .split(/\r?\n/)
+    .flatMap((line) => (parseEvent(line) === undefined ? line.split("\\n") : [line]));
 }
 
 function requireName(kind: string, name: string, known: readonly string[], key: string): void {

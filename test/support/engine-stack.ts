@@ -26,7 +26,7 @@ const UP_MS = 420_000;
 
 export interface EngineStackOptions {
   /** The committed stack file it starts from; "prod" comes with stand-ins for AWS. @default "minitest" */
-  readonly from?: "minitest" | "prod";
+  readonly from?: "minitest" | "minitest-vessl" | "prod";
   /** Sets values of that file: `"wmtp:pipelines.critic.gpus": 1`; undefined removes the key. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** The real trainer instead of the stand-in. */
@@ -71,10 +71,14 @@ export class EngineStack extends PulumiStack {
     const config = parse(readFileSync(join(PROJECT, `Pulumi.${from}.yaml`), "utf8"));
     delete config.encryptionsalt;
     writeFileSync(this.configFile, stringify(config));
-    if (from === "minitest") {
+    if (from !== "prod") {
       const sources = options.realTrainer ? join(PROJECT, "storage", "minitest") : this.makeSources();
       this.configure({
-        "wmtp:volumes.sources": { models: join(sources, "models"), datasets: join(sources, "datasets") },
+        "wmtp:volumes.sources": {
+          models: join(sources, "models"),
+          datasets: join(sources, "datasets"),
+          ...(from === "minitest" ? {} : { checkpoints: join(sources, "checkpoints") }),
+        },
         ...(options.realTrainer ? {} : { "wmtp:overrides.training\\.seed": 10 }),
       });
     }
@@ -93,6 +97,18 @@ export class EngineStack extends PulumiStack {
       else parent[leaf] = value;
     }
     writeFileSync(this.configFile, stringify(file));
+  }
+
+  /** Runs `pulumi` on another stack of the same state. */
+  onStack(stack: string, ...args: string[]): string {
+    const { status, stdout, stderr } = spawnSync("pulumi", [...args, "--stack", stack, "--non-interactive"], {
+      cwd: this.project,
+      env: this.env,
+      encoding: "utf8",
+    });
+    if (status !== 0)
+      throw new Error(`pulumi ${args.join(" ")} on ${stack} exited with ${status}:\n${stdout}${stderr}`);
+    return stdout;
   }
 
   /** The stack file as it is, to be put back by `restore`. */
