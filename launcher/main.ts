@@ -1,10 +1,9 @@
 /** Entry point of the provider process that the Pulumi engine starts. */
-import { join } from "node:path";
 import { main } from "@pulumi/pulumi/provider/index.js";
-import { ByPlace, type CloudPlace, type Place } from "./by-place.ts";
+import { Backends } from "./backends.ts";
+import { ByPlace, type Place } from "./by-place.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Detached } from "./errors.ts";
-import { LocalBackend } from "./local/backend.ts";
 import { Layout, PROJECT } from "./local/layout.ts";
 import { LocalTracker } from "./local/tracker.ts";
 import { LauncherProvider } from "./provider.ts";
@@ -15,10 +14,6 @@ import { TrackingServerHandler } from "./resources/tracking-server.ts";
 import { UploadHandler } from "./resources/upload.ts";
 import { VolumeHandler } from "./resources/volume.ts";
 import { Slots } from "./slots.ts";
-import { VesslApi } from "./vessl/api.ts";
-import { VesslBackend } from "./vessl/backend.ts";
-import { VesslHttp } from "./vessl/http.ts";
-import { findToken } from "./vessl/token.ts";
 
 /** How often we look whether the engine is still our parent. */
 const PARENT_POLL_MS = 500;
@@ -26,51 +21,26 @@ const PARENT_POLL_MS = 500;
 const args = process.argv.slice(2);
 const layout = new Layout();
 const slots = new Slots();
-const local = new LocalBackend(layout);
 const hurry = new AbortController();
-const clouds = new Map<string, VesslBackend>();
-const backendOf = (place: Place) => (place.target === "local" ? local : cloudOf(place));
-
-/** One for all resource types, so that they share what was asked once. */
-function cloudOf(place: CloudPlace): VesslBackend {
-  const key = JSON.stringify(place);
-  const cloud =
-    clouds.get(key) ??
-    new VesslBackend({
-      place,
-      api: login(place),
-      journal: join(layout.home, "uploads"),
-      hashCache: layout.hashCache,
-    });
-  clouds.set(key, cloud);
-  return cloud;
-}
+const backends = new Backends(layout, { stop: hurry.signal });
 
 function storeOf(place: Place): SecretStore {
   if (place.target === "local") throw new Error("target local has no secrets: its runs need none");
-  return cloudOf(place).api;
-}
-
-/** Undefined without a token, which a preview can do without. */
-function login({ organization, project }: CloudPlace): VesslApi | undefined {
-  const token = findToken();
-  return token === undefined
-    ? undefined
-    : new VesslApi(new VesslHttp(token, { stop: hurry.signal }), organization, project);
+  return backends.cloud(place).api;
 }
 
 // Where nothing is trained on this machine, a source that is not here is unknown and not an error.
 const previewOnly = (place: Place) => place.target !== "local" || process.platform !== "linux";
 const provider = new LauncherProvider(
   {
-    "launcher:index:Volume": new ByPlace((place) => new VolumeHandler(backendOf(place))),
+    "launcher:index:Volume": new ByPlace((place) => new VolumeHandler(backends.of(place))),
     "launcher:index:Upload": new ByPlace(
-      (place) => new UploadHandler(backendOf(place), PROJECT, layout.hashCache, previewOnly(place)),
+      (place) => new UploadHandler(backends.of(place), PROJECT, layout.hashCache, previewOnly(place)),
     ),
     "launcher:index:OrgSecret": new ByPlace((place) => new OrgSecretHandler(() => storeOf(place)), SECRET_INPUTS),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
     "launcher:index:Run": new ByPlace((place) => {
-      const backend = backendOf(place);
+      const backend = backends.of(place);
       return new RunHandler(backend, new RunConductor(backend, slots));
     }),
   },
