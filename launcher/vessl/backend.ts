@@ -9,7 +9,7 @@ import { messageOf } from "../errors.ts";
 import type { Manifest } from "../manifest.ts";
 import { S3Prefix } from "../s3/prefix.ts";
 import { UNKNOWN } from "../values.ts";
-import type { VesslApi } from "./api.ts";
+import type { Cluster, VesslApi } from "./api.ts";
 import { runYaml } from "./run-yaml.ts";
 import { VesslRuns } from "./runs.ts";
 import { TOKEN_REMEDY } from "./token.ts";
@@ -36,9 +36,10 @@ export class VesslBackend implements Backend {
   private readonly maybeApi: VesslApi | undefined;
   private readonly maybeVolumes: VesslVolumes | undefined;
   private readonly maybeRuns: VesslRuns | undefined;
-  /** Asked once a process: every run of the stack asks for it. */
+  /** Asked once a process: every run of the stack asks for these. */
   private login: Promise<void> | undefined;
-  private readonly presets = new Map<string, Promise<string[]>>();
+  private clusters: Promise<Cluster[]> | undefined;
+  private readonly examined = new Map<string, Promise<string[]>>();
   private warned = false;
 
   constructor({ place, api, journal, hashCache, webHost }: VesslBackendOptions) {
@@ -144,26 +145,29 @@ export class VesslBackend implements Backend {
     return this.prefixOf(uri.slice(0, slash)).exists(uri.slice(slash + 1));
   }
 
-  private async placeProblems(cluster: string, preset: string): Promise<string[]> {
-    const clusters = await this.api.clusters();
+  /** Asked once for each preset: all runs of a stack are on one cluster. */
+  private placeProblems(cluster: string, preset: string): Promise<string[]> {
+    const key = JSON.stringify([cluster, preset]);
+    const known = this.examined.get(key) ?? this.findPlaceProblems(cluster, preset);
+    this.examined.set(key, known);
+    return known;
+  }
+
+  private async findPlaceProblems(cluster: string, preset: string): Promise<string[]> {
+    this.clusters ??= this.api.clusters();
+    const clusters = await this.clusters;
     const found = clusters.find(({ name }) => name === cluster);
     const list = (names: readonly string[]) => names.join(", ") || "none";
     if (found === undefined) {
       const names = clusters.map(({ name }) => name);
       return [`cluster "${cluster}" does not exist; wmtp:launcher.vessl.cluster is one of ${list(names)}`];
     }
-    const presets = await this.presetsOf(found.id);
+    const presets = (await this.api.presets(found.id)).map(({ name }) => name);
     if (presets.includes(preset)) return [];
     const hint = suggestion(preset, presets);
     return [
       `preset "${preset}" does not exist on cluster ${cluster}; ${hint} (wmtp:launcher.vessl.presets; there are ${list(presets)})`,
     ];
-  }
-
-  private presetsOf(clusterId: string): Promise<string[]> {
-    const known = this.presets.get(clusterId) ?? this.api.presets(clusterId).then((all) => all.map(({ name }) => name));
-    this.presets.set(clusterId, known);
-    return known;
   }
 
   private prefixOf(uri: string): S3Prefix {

@@ -16,9 +16,13 @@ export abstract class PulumiStack {
   protected abstract readonly longestMs: number;
 
   pulumi(...args: string[]): Result {
+    return this.pulumiIn(this.env, ...args);
+  }
+
+  pulumiIn(env: NodeJS.ProcessEnv, ...args: string[]): Result {
     const { status, stdout, stderr } = spawnSync("pulumi", [...args, "--stack", this.name, "--non-interactive"], {
       cwd: this.project,
-      env: this.env,
+      env,
       encoding: "utf8",
       timeout: this.longestMs,
       killSignal: "SIGKILL",
