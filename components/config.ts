@@ -74,19 +74,32 @@ export function readConfig(): StackConfig {
   const raw = pulumi.runtime.allConfig();
   const secrets = secretKeys();
   const region = raw["aws:region"];
-  const { sections, problems } = parseSections(raw, secrets);
   const trainer = new TrainerConfigs();
-  problems.push(...checkRuns(sections, trainer));
   const adminPasswordLength = raw["wmtp:mlflowAdminPassword"]?.length;
-  const today = new Date().toISOString().slice(0, 10);
-  problems.push(
-    ...withoutFollowers(problems, checkInfrastructure(sections, { region, secrets, today, adminPasswordLength })),
-  );
+  const { sections, problems } = checkConfig(raw, secrets, trainer, adminPasswordLength);
   if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
   return {
     ...resolveConfig(stack, sections as Required<Sections>, trainer),
     ...(region === undefined ? {} : { region }),
   };
+}
+
+/**
+ * The sections of a stack file, and every problem that there is: in a section, between two, with what it stands on.
+ * @param adminPasswordLength characters of `wmtp:mlflowAdminPassword`, where it can be read
+ */
+export function checkConfig(
+  raw: Readonly<Record<string, string>>,
+  secrets: ReadonlySet<string>,
+  trainer: TrainerConfigs,
+  adminPasswordLength?: number,
+): { sections: Sections; problems: Problem[] } {
+  const { sections, problems } = parseSections(raw, secrets);
+  problems.push(...checkRuns(sections, trainer));
+  const today = new Date().toISOString().slice(0, 10);
+  const surroundings = { region: raw["aws:region"], secrets, today, adminPasswordLength };
+  problems.push(...withoutFollowers(problems, checkInfrastructure(sections, surroundings)));
+  return { sections, problems };
 }
 
 /** A secret of the stack file, encrypted wherever it goes; undefined when it is not set. */

@@ -54,9 +54,14 @@ export class VesslApi {
     return projects.map(({ name }) => name);
   }
 
+  /** @throws Error that names the organizations that there are. */
+  async requireOrganization(): Promise<void> {
+    requireName("organization", this.organization, await this.organizations(), "wmtp:launcher.vessl.organization");
+  }
+
   /** @throws Error that names the organizations, or the projects, that there are. */
   async requireProject(): Promise<void> {
-    requireName("organization", this.organization, await this.organizations(), "wmtp:launcher.vessl.organization");
+    await this.requireOrganization();
     requireName("project", this.project, await this.projects(), "wmtp:launcher.vessl.project");
   }
 

@@ -68,24 +68,12 @@ export class VesslVolumes {
 
   /** Made here or, at the same moment, by somebody else. */
   private async create(storage: string, name: string, tags: readonly string[]) {
-    await this.requireStorage(storage);
+    await requireStorage(this.api, storage);
     await this.api.createVolume(storage, name, tags);
     const made = await this.api.volume(storage, name);
     if (made === undefined)
       throw new Error(`volume ${storage}/${name} was created and is not there: run pulumi up again`);
     return made;
-  }
-
-  private async requireStorage(storage: string): Promise<void> {
-    const all = await this.api.storages();
-    const found = all.find(({ name }) => name === storage);
-    if (found !== undefined && found.type === "s3") return;
-    const fitting = all.filter(({ type }) => type === "s3").map(({ name }) => name);
-    const cause =
-      found === undefined
-        ? `storage "${storage}" is not among the organization's`
-        : `storage "${storage}" is of type ${found.type}, which cannot be uploaded to from here`;
-    throw new Error(`${cause}: set wmtp:volumes.storage to one of type s3 (${fitting.join(", ") || "there is none"})`);
   }
 
   private files(volume: VolumeRef, use: "read" | "write"): S3Prefix {
@@ -97,6 +85,19 @@ export class VesslVolumes {
     }
     return new S3Prefix(async () => accessOf(volume, await this.api.federate(storage, name, use)));
   }
+}
+
+/** @throws Error where the organization has no such storage, or one that cannot be uploaded to; it names those that can. */
+export async function requireStorage(api: VesslApi, storage: string): Promise<void> {
+  const all = await api.storages();
+  const found = all.find(({ name }) => name === storage);
+  if (found !== undefined && found.type === "s3") return;
+  const fitting = all.filter(({ type }) => type === "s3").map(({ name }) => name);
+  const cause =
+    found === undefined
+      ? `storage "${storage}" is not among the organization's`
+      : `storage "${storage}" is of type ${found.type}, which cannot be uploaded to from here`;
+  throw new Error(`${cause}: set wmtp:volumes.storage to one of type s3 (${fitting.join(", ") || "there is none"})`);
 }
 
 function isOwnBucket(storage: string): boolean {
