@@ -18,6 +18,9 @@ export interface ManifestFile {
 /** Sorted by path. */
 export type Manifest = readonly ManifestFile[];
 
+/** Read at a time when a file is hashed. */
+const CHUNK_BYTES = 1 << 20;
+
 type HashCache = Record<string, { size: number; mtimeMs: number; sha256: string }>;
 
 /**
@@ -37,7 +40,7 @@ export async function manifestOf(root: string, cacheDirectory: string): Promise<
     const { size, mtimeMs } = await stat(file);
     const before = known[path];
     const fresh = before !== undefined && before.size === size && before.mtimeMs === mtimeMs;
-    const sha256 = fresh ? before.sha256 : await hashFile(file);
+    const sha256 = fresh ? before.sha256 : await hashFile(file, size);
     hashed ||= !fresh;
     cache[path] = { size, mtimeMs, sha256 };
     manifest.push({ path, size, sha256 });
@@ -88,9 +91,11 @@ async function filesBelow(root: string, prefix: string): Promise<string[]> {
   return found;
 }
 
-async function hashFile(file: string): Promise<string> {
+/** A small file is read at once: a stream, and its buffer, would cost several times what hashing it does. */
+async function hashFile(file: string, size: number): Promise<string> {
   const hash = createHash("sha256");
-  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
+  if (size <= CHUNK_BYTES) hash.update(await readFile(file));
+  else await pipeline(createReadStream(file, { highWaterMark: CHUNK_BYTES }), hash);
   return hash.digest("hex");
 }
 
