@@ -35,8 +35,21 @@ test("shows bucket, identity, tracker, image, volumes and runs, and makes nothin
     volumes: count("aws:ebs/volume:Volume"),
     images: count("docker:index/image:Image"),
     gates: count("command:local:Command"),
+    secrets: count("launcher:index:OrgSecret"),
+    cloudVolumes: count("launcher:index:Volume"),
+    uploads: count("launcher:index:Upload"),
     runs: count("launcher:index:Run"),
-  }).toEqual({ buckets: 2, instances: 1, volumes: 1, images: 1, gates: 1, runs: 5 });
+  }).toEqual({
+    buckets: 2,
+    instances: 1,
+    volumes: 1,
+    images: 1,
+    gates: 1,
+    secrets: 4,
+    cloudVolumes: 2,
+    uploads: 3,
+    runs: 5,
+  });
   const run = steps.find(({ urn }) => urn.endsWith("launcher:index:Run::ntp"))?.newState.inputs;
   expect(run).toMatchObject({ pipeline: "ntp", gpus: 1, experiment: "weighted-mtp/production/ntp" });
   expect(stack.state().deployment.resources ?? []).toEqual([]);
@@ -55,11 +68,10 @@ test("no planted secret is in what it prints, in its plan, or in any file it lea
     expect([name, planted(readFileSync(join(parentPath, name), "latin1"))]).toEqual([name, []]);
 });
 
-test("an update with runs is refused before anything is made", () => {
+test("an update with runs and no login to the GPU cloud is refused before anything is made", () => {
   const { code, text } = stack.up();
   expect(code).not.toBe(0);
-  expect(text).toContain("runs on the GPU cloud can be previewed, but not deployed by this version");
-  expect(text).toContain("wmtp:pipelines: {}");
+  expect(text).toContain("there is no login for the GPU cloud, so nothing was created or changed");
   expect(stack.state().deployment.resources?.filter(({ type }) => !type.startsWith("pulumi:")) ?? []).toEqual([]);
 });
 
