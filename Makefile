@@ -15,7 +15,7 @@ plugins = plugins=$$(tools/plugins '$(STACK)' up) && eval "$$plugins" &&
 .PHONY: help
 help: ## list the commands
 	@printf 'make TARGET [STACK=%s]\n\n' '$(STACK)'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '  %-15s %s\n' "$$target" "$$text"; done
 
 # A misspelled STACK would otherwise be created, empty, before anything is said.
 .PHONY: stack-file
@@ -41,6 +41,10 @@ down: ## destroy the stack and stop its processes; results and checkpoints stay
 outputs: setup ## print tracker and runs as JSON
 	@$(env) $(wmtp) outputs --stack '$(STACK)'
 
+.PHONY: doctor
+doctor: setup stack-file ## say whether login, names and secrets on the GPU cloud are right: make doctor STACK=prod
+	@$(env) $(wmtp) doctor --stack '$(STACK)'
+
 .PHONY: retry
 retry: setup ## let a failed or cancelled run start again: make retry PIPELINE=critic
 	@if [ -z '$(PIPELINE)' ]; then echo 'error: which pipeline? Say make retry PIPELINE=critic (or another one)' >&2; exit 2; fi
@@ -59,8 +63,12 @@ test-fast: ## run the tests that need no engine and no long training
 	@tools/test --fast
 
 .PHONY: bench
-bench: setup ## measure, a JSON line each: fifty clients on the tracker's host for a minute (Docker, root)
-	@$(env) node tools/bench-tracker.ts
+bench: setup ## measure, a JSON line each: fifty clients on the tracker's host for a minute (Docker, root), then bench-launcher
+	@$(env) node tools/bench-tracker.ts && node tools/bench-launcher.ts
+
+.PHONY: bench-launcher
+bench-launcher: setup ## measure the launcher: a hundred runs and ten thousand files on a stub of the GPU cloud
+	@$(env) node tools/bench-launcher.ts
 
 .PHONY: check
 check: setup ## check types, style and shell syntax

@@ -1,6 +1,7 @@
 /** The one place that reads a stack's state. Stack outputs lose what one failed run feeds; the resources in the state do not. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import type { Place, Placed } from "../launcher/by-place.ts";
 import type { RunOutputs } from "../launcher/resources/run.ts";
 
 const run = promisify(execFile);
@@ -12,6 +13,7 @@ interface StateResource {
   readonly id?: string;
   /** Replaced, and only waiting to be deleted. */
   readonly delete?: boolean;
+  readonly inputs?: Record<string, unknown>;
   readonly outputs?: Record<string, unknown>;
 }
 
@@ -22,6 +24,8 @@ export interface StackState {
   readonly trackerUrl: string | null;
   /** In the order of the state: dependencies first. */
   readonly runs: readonly RunOutputs[];
+  /** Where the stack has, or is making, something; states written before there was a second place say of none. */
+  readonly places: readonly Place[];
   /** Milliseconds since 1970 of the last change; 0 for a stack that never had one. */
   readonly changedAt: number;
 }
@@ -43,7 +47,7 @@ export class UserError extends Error {}
 interface Deployment {
   readonly manifest?: { readonly time: string };
   readonly resources?: readonly StateResource[];
-  readonly pending_operations?: readonly { readonly type: string }[];
+  readonly pending_operations?: readonly { readonly type: string; readonly resource: StateResource }[];
 }
 
 export async function exportState(stack: string): Promise<{ text: string; deployment: Deployment }> {
@@ -60,6 +64,15 @@ export async function readState(stack: string): Promise<StackState> {
     runs: resources
       .filter(({ type }) => type === "launcher:index:Run")
       .map(({ outputs }) => outputs as unknown as RunOutputs),
+    places: placesOf(deployment),
     changedAt: deployment.manifest === undefined ? 0 : Date.parse(deployment.manifest.time),
   };
+}
+
+/** Also of what is being created or waits to be deleted. */
+function placesOf({ resources = [], pending_operations: pending = [] }: Deployment): Place[] {
+  const places = [...resources, ...pending.map(({ resource }) => resource)]
+    .filter(({ type }) => type.startsWith("launcher:index:"))
+    .flatMap(({ inputs, outputs }) => (outputs as Placed)?.place ?? (inputs as Placed)?.place ?? []);
+  return [...new Map(places.map((place) => [JSON.stringify(place), place])).values()];
 }

@@ -2,15 +2,16 @@
 /** `wmtp`: day-2 work on a stack. Thin: it reads the state and calls the launcher's backend; `make` targets of the same names call it. */
 import { parseArgs } from "node:util";
 import { suggestion } from "../components/config-problems.ts";
-import { LocalBackend } from "../launcher/local/backend.ts";
+import { messageOf } from "../launcher/errors.ts";
 import { outputs } from "./outputs.ts";
 import { recover } from "./recover.ts";
-import { readState, UserError } from "./state.ts";
+import { UserError } from "./state.ts";
 
-const COMMANDS = ["outputs", "cancel", "retry", "recover"];
+const COMMANDS = ["outputs", "doctor", "cancel", "retry", "recover"];
 const HELP = `Usage: wmtp COMMAND [--stack STACK]
 
   outputs [--table]    what the stack trained: JSON, or a table (--since SECONDS: only if the state changed since that Unix time)
+  doctor [--json]      whether login, names and secrets on the GPU cloud are as the stack file says; a line each, 1 if any failed
   cancel PIPELINE      stop a run; it stays stopped until retry
   retry PIPELINE       let a run that was cancelled start again at the next pulumi up
   recover              clear what a killed pulumi left behind: its lock, creates it never finished
@@ -21,6 +22,7 @@ Options:
 
 Examples:
   wmtp outputs --stack prod
+  wmtp doctor --stack prod
   wmtp retry critic --stack minitest && pulumi up --stack minitest
 `;
 
@@ -30,6 +32,7 @@ async function main(): Promise<string> {
     options: {
       stack: { type: "string", default: "minitest" },
       table: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
       since: { type: "string", default: "0" },
       help: { type: "boolean", default: false },
     },
@@ -41,47 +44,35 @@ async function main(): Promise<string> {
       return outputs(values.stack, values.table, Number(values.since));
     case "recover":
       return (await recover(values.stack)).join("\n");
+    // The launcher is loaded where it is needed only: it takes a while.
     case "cancel":
-      return cancel(values.stack, pipeline);
-    case "retry": {
-      const name = await runOf(values.stack, pipeline);
-      const state = await new LocalBackend().findRun(values.stack, name);
-      if (state?.status === "completed" || state?.status === "running")
-        return `${name} is ${state.status}: nothing to retry`;
-      await new LocalBackend().clearCancellation(values.stack, name);
-      return `${name} may start again: pulumi up --stack ${values.stack}`;
+      return (await import("./runs.ts")).cancel(values.stack, pipeline);
+    case "retry":
+      return (await import("./runs.ts")).retry(values.stack, pipeline);
+    case "doctor": {
+      const checks = await (await import("./doctor.ts")).doctor(values.stack);
+      if (checks.failed) process.exitCode = 1;
+      return values.json ? checks.json(values.stack) : checks.text();
     }
     default:
       throw new UserError(`unknown command "${command}"; ${suggestion(command, COMMANDS)}; see wmtp --help`);
   }
 }
 
-async function cancel(stack: string, pipeline: string | undefined): Promise<string> {
-  const backend = new LocalBackend();
-  const active = await backend.activeRuns(stack);
-  const run = active.find((candidate) => candidate.pipeline === pipeline);
-  if (run === undefined)
-    throw new UserError(
-      `no run of ${pipeline ?? "(no pipeline named)"} is active in stack ${stack}; active: ${active.map((other) => other.pipeline).join(", ") || "none"}`,
-    );
-  await backend.terminate(stack, run.name, "wmtp cancel", true);
-  return `${run.name} is stopped and stays so; wmtp retry ${pipeline} --stack ${stack} lets it start again`;
-}
-
-/** Name of the pipeline's run in the stack's state. */
-async function runOf(stack: string, pipeline: string | undefined): Promise<string> {
-  const { runs } = await readState(stack);
-  const run = runs.find((candidate) => candidate.pipeline === pipeline);
-  if (run?.name !== undefined) return run.name;
-  const known = runs.map((candidate) => candidate.pipeline).join(", ") || "none yet";
-  throw new UserError(`stack ${stack} has no run of ${pipeline ?? "(no pipeline named)"}; its runs: ${known}`);
+/** What the language throws of itself, but for a wrong option; everything else was written for people. */
+function isBug(error: unknown): boolean {
+  const { code = "" } = error as { code?: string };
+  return (
+    !(error instanceof Error) ||
+    (!code.startsWith("ERR_PARSE_ARGS") &&
+      [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind))
+  );
 }
 
 try {
   const text = await main();
   if (text !== "") console.log(text.trimEnd());
 } catch (error) {
-  const expected = error instanceof UserError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-  console.error(expected ? `wmtp: ${(error as Error).message}` : error);
+  console.error(isBug(error) ? error : `wmtp: ${messageOf(error)}`);
   process.exitCode = 1;
 }

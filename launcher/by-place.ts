@@ -21,7 +21,8 @@ export interface Placed {
   readonly place?: Place;
 }
 
-const HERE: Place = { target: "local" };
+/** The place of what says of none. */
+export const HERE: Place = { target: "local" };
 
 export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements ResourceHandler<Inputs, Outputs> {
   readonly secretInputs: readonly string[];

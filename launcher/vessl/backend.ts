@@ -2,7 +2,6 @@
  * The GPU cloud: volumes, uploads and runs by its HTTP API, checkpoints in the stack's bucket. A preview works without a login; it
  * then warns of what it could not look at.
  */
-import { suggestion } from "../../components/config-problems.ts";
 import type { Backend, Completion, Findings, RunSpec, RunState, VolumeRef, VolumeState } from "../backend.ts";
 import type { CloudPlace } from "../by-place.ts";
 import { messageOf } from "../errors.ts";
@@ -10,6 +9,7 @@ import type { Manifest } from "../manifest.ts";
 import { S3Prefix } from "../s3/prefix.ts";
 import { UNKNOWN } from "../values.ts";
 import type { Cluster, VesslApi } from "./api.ts";
+import { presetProblem, unknownCluster } from "./offers.ts";
 import { runYaml } from "./run-yaml.ts";
 import { VesslRuns } from "./runs.ts";
 import { TOKEN_REMEDY } from "./token.ts";
@@ -157,17 +157,9 @@ export class VesslBackend implements Backend {
     this.clusters ??= this.api.clusters();
     const clusters = await this.clusters;
     const found = clusters.find(({ name }) => name === cluster);
-    const list = (names: readonly string[]) => names.join(", ") || "none";
-    if (found === undefined) {
-      const names = clusters.map(({ name }) => name);
-      return [`cluster "${cluster}" does not exist; wmtp:launcher.vessl.cluster is one of ${list(names)}`];
-    }
-    const presets = (await this.api.presets(found.id)).map(({ name }) => name);
-    if (presets.includes(preset)) return [];
-    const hint = suggestion(preset, presets);
-    return [
-      `preset "${preset}" does not exist on cluster ${cluster}; ${hint} (wmtp:launcher.vessl.presets; there are ${list(presets)})`,
-    ];
+    if (found === undefined) return [unknownCluster(cluster, clusters)];
+    const problem = presetProblem(cluster, preset, await this.api.presets(found.id));
+    return problem === undefined ? [] : [problem];
   }
 
   private prefixOf(uri: string): S3Prefix {
