@@ -3,7 +3,7 @@
  * the first `up`, and of both when there is nothing to do. The engine, the launcher and S3 are real. A line of JSON each.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { PulumiStack } from "../test/support/pulumi-stack.ts";
 import { VesslCloud } from "../test/support/vessl-cloud.ts";
@@ -99,6 +99,7 @@ try {
   const stack = new BenchStack(root, cloud);
 
   const measure = (bench: string, repeats: number, args: readonly string[], note: string) => {
+    const [load] = loadavg() as [number];
     const seconds: number[] = [];
     let calls: Record<string, number> = {};
     let s3: Record<string, number> = {};
@@ -127,6 +128,8 @@ try {
       calls_by_kind: calls,
       s3_requests: sum(s3),
       s3_by_method: s3,
+      cpus: availableParallelism(),
+      load_before: rounded(load),
       note: `${RUNS} runs, ${Object.values(VOLUMES).reduce((total, files) => total + files, 0)} files in ${Object.keys(VOLUMES).length} volumes; ${note}; the cloud is a stub and S3 a gateway, on the same machine`,
     };
     process.stdout.write(`${JSON.stringify(line)}\n`);
