@@ -48,11 +48,12 @@ export class VesslRuns {
     return this.stateOf(latest, attempts.length);
   }
 
+  /** Ends those that lost a race and still run: whoever marked them was killed, or refused, before he could end them. */
   async active(stack: string): Promise<RunState[]> {
-    const running = (await this.list()).filter((run) => belongsTo(run, stack) && !isOver(run) && !isDuplicate(run));
-    const states = await Promise.all(
-      [...new Set(running.map(({ title }) => title))].map((name) => this.find(stack, name)),
-    );
+    const running = (await this.list()).filter((run) => belongsTo(run, stack) && !isOver(run));
+    for (const { id } of running.filter(isDuplicate)) await this.api.terminateRun(id);
+    const names = new Set(running.filter((run) => !isDuplicate(run)).map(({ title }) => title));
+    const states = await Promise.all([...names].map((name) => this.find(stack, name)));
     return states.filter((state): state is RunState => state?.status === "running");
   }
 
@@ -73,9 +74,9 @@ export class VesslRuns {
   }
 
   async terminate(stack: string, name: string, reason: string, byHand: boolean): Promise<void> {
-    const running = (await this.attempts(stack, name)).filter((run) => !isOver(run));
+    const running = (await this.named(stack, name)).filter((run) => !isOver(run));
     const mark = byHand ? MESSAGES.cancelled : MESSAGES.stopped;
-    for (const { id } of running) await this.end(id, mark + reason);
+    for (const run of running) await this.end(run.id, isDuplicate(run) ? run.message : mark + reason);
     const deadline = Date.now() + STOP_MS;
     for (const { id } of running) {
       for (let run = await this.api.run(id); run !== undefined && !isOver(run); run = await this.api.run(id)) {
@@ -160,8 +161,13 @@ export class VesslRuns {
 
   /** Oldest first, those that lost a race left out. */
   private async attempts(stack: string, name: string): Promise<RunInfo[]> {
+    return (await this.named(stack, name)).filter((run) => !isDuplicate(run));
+  }
+
+  /** Oldest first. */
+  private async named(stack: string, name: string): Promise<RunInfo[]> {
     return (await this.list())
-      .filter((run) => run.title === name && belongsTo(run, stack) && !isDuplicate(run))
+      .filter((run) => run.title === name && belongsTo(run, stack))
       .sort((a, b) => a.createdAt - b.createdAt || Number(a.id) - Number(b.id));
   }
 
