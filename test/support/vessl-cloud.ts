@@ -284,6 +284,8 @@ export class VesslCloud {
     const [method, path] = order.split(" ") as [string, string];
     const response = await fetch(`http://127.0.0.1:${this.ready.ports.control}${path}`, {
       method,
+      // A connection that was kept would be closed by the time a test that blocks comes back.
+      headers: { connection: "close" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     if (!response.ok) throw new Error(`the stub cannot do ${order}: ${await response.text()}`);
