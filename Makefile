@@ -84,7 +84,7 @@ setup: ## install everything the project needs into its own folders
 
 .PHONY: prepare
 prepare: setup ## make minitest's tiny models and data (kept until their recipe changes)
-	@if [ '$(STACK)' = minitest ]; then tools/prepare; fi
+	@case '$(STACK)' in minitest*) tools/prepare ;; esac
 
 .PHONY: schemas
 schemas: setup ## write the JSON Schemas of the stack file and of the trainer's config anew

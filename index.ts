@@ -7,6 +7,7 @@ import { readConfig, readSecret } from "./components/config.ts";
 import { FilledVolume } from "./components/filled-volume.ts";
 import { TrackingServer, Volume } from "./components/launcher-resources.ts";
 import { MlflowHost } from "./components/mlflow-host.ts";
+import { cacheVolume } from "./components/model-cache.ts";
 import type { PipelineName } from "./components/pipelines.ts";
 import { plainVariables, type RunAccess, RunSecrets, secretNames } from "./components/run-access.ts";
 import { RunIdentity } from "./components/run-identity.ts";
@@ -23,7 +24,7 @@ export const outputs = declare();
 function declare() {
   if (config.launcher.target === "local") return onThisMachine();
   // A preview goes without, as on a pull request from a fork; an update would find out half way.
-  if (config.runs.length > 0 && !pulumi.runtime.isDryRun() && findToken() === undefined) {
+  if (!pulumi.runtime.isDryRun() && findToken() === undefined) {
     throw new pulumi.RunError(
       `there is no login for the GPU cloud, so nothing was created or changed: ${TOKEN_REMEDY}`,
     );
@@ -57,13 +58,13 @@ function onTheCloud() {
     MLFLOW_TRACKING_PASSWORD: tracker.runsPassword,
     HF_TOKEN: readSecret("hfToken"),
   };
-  const secrets = config.runs.length === 0 ? undefined : new RunSecrets("secrets", { stack, place, values });
+  const secrets = new RunSecrets("secrets", { stack, place, values });
   declareRuns({
     place,
     trackerUrl: tracker.url,
     image: image.ref,
     bucket: { uri: `s3://${bucket}`, after: [store] },
-    access: secrets && {
+    access: {
       env: plainVariables({ region, bucket, caCertificate: tracker.caCertificate }),
       secrets: secretNames(stack, secrets.variables),
       dependsOn: [secrets],
@@ -73,7 +74,7 @@ function onTheCloud() {
     region,
     bucket: store.bucketName,
     runsAccessKeyId: identity.accessKeyId,
-    runSecrets: secrets?.variables ?? [],
+    runSecrets: secrets.variables,
     trackerUrl: tracker.url,
     trackerInstanceId: tracker.instanceId,
     trackerCaCertificate: tracker.caCertificate,
@@ -143,7 +144,7 @@ function declareRuns({ place, trackerUrl, image, bucket, access: given }: Ground
         })
       : fill("models");
   const [datasets, checkpoints] = [fill("datasets"), onCloud ? fill("checkpoints") : undefined];
-  const access = given && { ...given, dependsOn: [...given.dependsOn, ...cacheVolume(place)] };
+  const access = given && { ...given, dependsOn: [...given.dependsOn, ...declareCache(place)] };
   const runs = new Map<PipelineName, TrainingRun>();
   for (const settings of config.runs) {
     const { pipeline } = settings;
@@ -153,9 +154,10 @@ function declareRuns({ place, trackerUrl, image, bucket, access: given }: Ground
 }
 
 /** A cache that is a volume of the cloud's is made here; other file systems belong to the cluster. */
-function cacheVolume(place: pulumi.Input<Place>): Volume[] {
-  const [, storage, volumeName] = /^volume:\/\/([^/]+)\/([^/]+)$/.exec(config.models.cache?.mount ?? "") ?? [];
-  if (storage === undefined || volumeName === undefined) return [];
-  const tags = ["weighted-mtp", "cache"];
-  return [new Volume("cache", { place, storage, volumeName, tags, forceDelete: true }, { protect: !ephemeral })];
+function declareCache(place: pulumi.Input<Place>): Volume[] {
+  const cache = cacheVolume(config.models);
+  if (cache === undefined) return [];
+  const { storage, name } = cache;
+  const args = { place, storage, volumeName: name, tags: ["weighted-mtp", "cache"], forceDelete: true };
+  return [new Volume("cache", args, { protect: !ephemeral })];
 }

@@ -78,8 +78,7 @@ async function checkLogin(checks: Checks, wanted: Wanted | undefined): Promise<V
   }
   if (api === undefined) {
     checks.add("host", "not checked", `${host}: needs a token`);
-    // Infrastructure alone can be made without one.
-    checks.add("login", wanted?.presets.size === 0 ? "not checked" : "failed", `there is no token: ${TOKEN_REMEDY}`);
+    checks.add("login", "failed", `there is no token: ${TOKEN_REMEDY}`);
     checks.skip(["product"], OTHER_PRODUCT);
     return undefined;
   }

@@ -1,6 +1,7 @@
 /** `wmtp doctor`: whether what a stack file says of the GPU cloud is so, before anything is made or rented. */
 import { checkConfig, resolveConfig, type StackConfig } from "../components/config.ts";
 import type { Sections } from "../components/config-schema.ts";
+import { cacheVolume } from "../components/model-cache.ts";
 import { SECRET_VARIABLES, type SecretVariable, secretName } from "../components/run-access.ts";
 import { TrainerConfigs } from "../components/trainer-config.ts";
 import { messageOf } from "../launcher/errors.ts";
@@ -42,7 +43,7 @@ async function wantedBy(file: StackFile, config: StackConfig): Promise<Wanted> {
     cluster,
     presets: used,
     volumes: enabled ? volumesOf(config) : [],
-    secrets: enabled ? await secretsOf(file, config) : { names: [], remedy: undefined },
+    secrets: await secretsOf(file, config),
   };
 }
 
@@ -51,11 +52,8 @@ function volumesOf({ volumes: { storage, names }, models }: StackConfig): Wanted
     models.delivery === "volume"
       ? (["models", "datasets", "checkpoints"] as const)
       : (["datasets", "checkpoints"] as const);
-  const [, cacheStorage, cache] = /^volume:\/\/([^/]+)\/([^/]+)$/.exec(models.cache?.mount ?? "") ?? [];
-  return [
-    ...kinds.map((kind) => ({ storage, name: names[kind] })),
-    ...(cacheStorage === undefined || cache === undefined ? [] : [{ storage: cacheStorage, name: cache }]),
-  ];
+  const cache = cacheVolume(models);
+  return [...kinds.map((kind) => ({ storage, name: names[kind] })), ...(cache === undefined ? [] : [cache])];
 }
 
 /** Of a stack on a base they are the base's, which says which there are; a stack's own are made by its `up`. */

@@ -39,6 +39,7 @@ export class VesslBackend implements Backend {
   /** Asked once a process: every run of the stack asks for these. */
   private login: Promise<void> | undefined;
   private clusters: Promise<Cluster[]> | undefined;
+  private readonly buckets = new Map<string, S3Prefix>();
   private readonly examined = new Map<string, Promise<string[]>>();
   private warned = false;
 
@@ -130,7 +131,8 @@ export class VesslBackend implements Backend {
   }
 
   async readCompletion(uri: string): Promise<Completion | undefined> {
-    const text = await this.prefixOf(uri).read("COMPLETED.json");
+    const { bucket, key } = parseUri(uri);
+    const text = await this.bucketOf(bucket).read(`${key}/COMPLETED.json`);
     try {
       return text === undefined ? undefined : JSON.parse(text);
     } catch {
@@ -141,8 +143,8 @@ export class VesslBackend implements Backend {
   /** A critic named by a path is in a volume whose upload knows its content; only those in a bucket are looked for. */
   async hasCheckpoint(uri: string): Promise<boolean> {
     if (!uri.startsWith("s3://")) return true;
-    const slash = uri.lastIndexOf("/");
-    return this.prefixOf(uri.slice(0, slash)).exists(uri.slice(slash + 1));
+    const { bucket, key } = parseUri(uri);
+    return this.bucketOf(bucket).exists(key);
   }
 
   /** Asked once for each preset: all runs of a stack are on one cluster. */
@@ -162,9 +164,12 @@ export class VesslBackend implements Backend {
     return problem === undefined ? [] : [problem];
   }
 
-  private prefixOf(uri: string): S3Prefix {
-    const { bucket, prefix } = parseUri(uri);
-    return new S3Prefix(async () => ({ bucket, prefix, region: this.place.region }));
+  /** One for each bucket, whose connections all runs share. */
+  private bucketOf(bucket: string): S3Prefix {
+    const { region } = this.place;
+    const known = this.buckets.get(bucket) ?? new S3Prefix(async () => ({ bucket, prefix: "", region }));
+    this.buckets.set(bucket, known);
+    return known;
   }
 
   /** @throws Error without a token. */
@@ -185,8 +190,8 @@ function withoutToken(): never {
   throw new Error(`there is no login for the GPU cloud: ${TOKEN_REMEDY}`);
 }
 
-function parseUri(uri: string): { bucket: string; prefix: string } {
-  const [, bucket, prefix] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
-  if (bucket === undefined || uri.includes(UNKNOWN)) throw new Error(`${uri} is not of the form s3://bucket/prefix`);
-  return { bucket, prefix: prefix as string };
+function parseUri(uri: string): { bucket: string; key: string } {
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  if (bucket === undefined || uri.includes(UNKNOWN)) throw new Error(`${uri} is not of the form s3://bucket/key`);
+  return { bucket, key: key as string };
 }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { DEBIAN } from "../support/docker-cli.ts";
 import { EngineStack } from "../support/engine-stack.ts";
 import { Registry } from "../support/registry.ts";
+import { VesslCloud } from "../support/vessl-cloud.ts";
 import { Cloud } from "./cloud.ts";
 import { destroyMachine, detachVolume, inMachine, PROJECT, prepareMachines, run } from "./machine.ts";
 
@@ -24,6 +25,7 @@ const PROTECTED = [
 
 let cloud: Cloud;
 let registry: Registry;
+let gpus: VesslCloud;
 let stack: EngineStack;
 /** Id of the run that is logged on the first host. */
 let kept = "";
@@ -34,10 +36,17 @@ beforeAll(async () => {
   prepareMachines();
   cloud = await Cloud.start(5013);
   registry = await Registry.start(PLANTED.token);
+  gpus = await VesslCloud.start();
   stack = new EngineStack("prod", {
     from: "prod",
-    config: { ...BARE, "wmtp:image": { repository: `${registry.server}/wmtp`, registryUser: registry.user } },
+    config: {
+      ...BARE,
+      "wmtp:launcher.vessl": { organization: gpus.organization, project: gpus.project },
+      "wmtp:image": { repository: `${registry.server}/wmtp`, registryUser: registry.user },
+    },
     env: {
+      VESSL_API_HOST: gpus.url,
+      VESSL_ACCESS_TOKEN: gpus.token,
       WMTP_STAND_IN_HOOK: join(import.meta.dirname, "aws-hook"),
       HOOK_MACHINE: MACHINE,
       HOOK_ADDRESS: ADDRESS,
@@ -49,12 +58,13 @@ beforeAll(async () => {
   stack.mustRun("config", "set", "--secret", "wmtp:registryToken", PLANTED.token);
   smallImage();
 });
-afterAll(() => {
+afterAll(async () => {
   destroyMachine(MACHINE);
   detachVolume(join(stack.root, "data.img"));
   stack.dispose();
   registry.stop();
   cloud.stop();
+  await gpus.dispose();
 });
 
 /** What is in the image is not the subject here (test/image has it): built and pushed for real, of one small layer. */
@@ -128,6 +138,20 @@ test("a run is logged with what the stack hands out, its artifact in the bucket"
   expect(cloud.keys("wmtp", "mlflow-artifacts/").filter((key) => key.includes(kept))).toHaveLength(1);
 });
 
+test("the GPU cloud's organization has what runs need to know, under the stack's name", () => {
+  const sent = gpus.requests().filter(({ path }) => path.endsWith("/secrets/generic_secret"));
+  const kept = Object.fromEntries(
+    sent.map(({ body }) => Object.values(body as Record<string, string>) as [string, string]),
+  );
+  expect(Object.keys(kept).sort()).toEqual([
+    "WMTP_PROD_AWS_ACCESS_KEY_ID",
+    "WMTP_PROD_AWS_SECRET_ACCESS_KEY",
+    "WMTP_PROD_MLFLOW_TRACKING_PASSWORD",
+  ]);
+  expect(kept.WMTP_PROD_MLFLOW_TRACKING_PASSWORD).toBe(secretOutputs().RandomPassword?.["tracker-runs"]?.result);
+  expect(kept.WMTP_PROD_AWS_ACCESS_KEY_ID).toBe(outputs().runsAccessKeyId);
+});
+
 test("a second up changes nothing", () => {
   const before = steps().length;
   const text = up();
@@ -156,7 +180,11 @@ test("another host takes the data volume over: old host first gone, experiments 
 });
 
 test("no secret of the stack is in clear in its state, its output or the user data", () => {
-  const made = Object.values(secretOutputs())
+  const { OrgSecret, ...others } = secretOutputs();
+  expect(Object.keys(OrgSecret ?? {})).toHaveLength(3);
+  // An access key's id is no secret on AWS's side: it is the resource's id.
+  const { AWS_ACCESS_KEY_ID, ...ofOrganization } = OrgSecret ?? {};
+  const made = Object.values({ ...others, OrgSecret: ofOrganization })
     .flatMap((ofType) => Object.values(ofType).flatMap((resource) => Object.values(resource)))
     .filter((value): value is string => typeof value === "string" && value.length >= 16);
   expect(made.length).toBeGreaterThan(4);

@@ -8,6 +8,14 @@ const PREVIEW: ProgramOptions = { stack: "prod", preview: true };
 const bare = { ...prod, "wmtp:pipelines": {} };
 const BARE: ProgramOptions = { stack: "prod" };
 
+/** What an update needs, and a preview does not. */
+const LOGIN = { VESSL_ACCESS_TOKEN: "a token", VESSL_CONFIG_PATH: "/nonexistent" };
+const outer = { ...process.env };
+beforeEach(() => Object.assign(process.env, LOGIN));
+afterEach(() => {
+  process.env = { ...outer };
+});
+
 const ofType = (registered: readonly Registration[], type: string) =>
   registered.filter((registration) => registration.type === type);
 const only = (registered: readonly Registration[], type: string) => {
@@ -72,22 +80,13 @@ test("prod is bucket, tracker, image, volumes and five runs, whatever is known a
 });
 
 describe("the GPU cloud", () => {
-  const login = process.env.VESSL_ACCESS_TOKEN;
-  beforeEach(() => {
-    process.env.VESSL_CONFIG_PATH = "/nonexistent";
-    delete process.env.VESSL_ACCESS_TOKEN;
-  });
-  afterEach(() => {
-    delete process.env.VESSL_CONFIG_PATH;
-    if (login !== undefined) process.env.VESSL_ACCESS_TOKEN = login;
-  });
-
   test("an update without a login is refused before anything is registered", async () => {
+    delete process.env.VESSL_ACCESS_TOKEN;
     await expect(runProgram(prod, { stack: "prod" })).rejects.toThrow(
       /^there is no login for the GPU cloud, so nothing was created or changed: .*VESSL_ACCESS_TOKEN/,
     );
+    await expect(runProgram(bare, BARE)).rejects.toThrow(/^there is no login for the GPU cloud/);
     await expect(runProgram(prod, PREVIEW)).resolves.toBeDefined();
-    await expect(runProgram(bare, BARE)).resolves.toBeDefined();
   });
 
   test("secrets are the organization's, named by their stack; runs name them and hold none", async () => {
@@ -181,7 +180,8 @@ describe("the GPU cloud", () => {
 
 test("without pipelines there is infrastructure alone", async () => {
   const { registered, outputs } = await runProgram(bare, BARE);
-  expect(registered.filter(({ type }) => type.startsWith("launcher:"))).toEqual([]);
+  const launched = registered.filter(({ type }) => type.startsWith("launcher:")).map(({ type }) => type);
+  expect(new Set(launched)).toEqual(new Set(["launcher:index:OrgSecret"])); // for the experiments on it
   expect(outputs).toMatchObject({
     region: "eu-north-1",
     bucket: "wmtp",

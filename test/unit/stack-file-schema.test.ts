@@ -20,7 +20,7 @@ test("the committed schema is the one that the program's own makes", () => {
   expect(JSON.parse(committed)).toEqual(JSON.parse(JSON.stringify(stackFileSchema())));
 });
 
-test.each(["minitest", "prod"])("Pulumi.%s.yaml follows it, and names it for editors", (stack) => {
+test.each(["minitest", "minitest-vessl", "prod"])("Pulumi.%s.yaml follows it, and names it for editors", (stack) => {
   expect(refused(stackFile(stack).config)).toEqual([]);
   const text = readFileSync(join(import.meta.dirname, `../../Pulumi.${stack}.yaml`), "utf8");
   expect(text.split("\n")[0]).toBe("# yaml-language-server: $schema=components/config.schema.json");
