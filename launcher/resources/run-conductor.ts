@@ -67,10 +67,7 @@ export class RunConductor {
   private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stop: AbortSignal): Promise<RunOutputs> {
     const name = inputs.name as string;
     let state = await this.backend.findRun(inputs.stack, name);
-    if (state?.cancelled)
-      throw new Error(
-        `${name} was cancelled by hand (${state.reason}): run wmtp retry ${inputs.pipeline}, then pulumi up`,
-      );
+    if (state?.cancelled) throw new Error(cancelledByHand(inputs, state));
     if (state?.status === "running")
       log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
     else state = await this.backend.submit(specOf(inputs));
@@ -120,8 +117,9 @@ export class RunConductor {
     }
   }
 
-  private async explain({ stack, pipeline }: RunInputs, state: RunState): Promise<string> {
-    if (state.cancelled) return `${state.name} was cancelled by hand: run wmtp retry ${pipeline}, then pulumi up`;
+  private async explain(inputs: RunInputs, state: RunState): Promise<string> {
+    if (state.cancelled) return cancelledByHand(inputs, state);
+    const { stack, pipeline } = inputs;
     const log = lastWords(await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES)).slice(-ERROR_LOG_LINES);
     const attempt = state.attempts > 1 ? ` after ${state.attempts} attempts` : "";
     return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
@@ -146,6 +144,11 @@ export class RunConductor {
       `${reason}: ${still}; run pulumi up again to attach`,
     );
   }
+}
+
+/** The reason tells a run that somebody ended on the cloud's own page from one that `wmtp cancel` did. */
+function cancelledByHand({ pipeline }: RunInputs, { name, reason }: RunState): string {
+  return `${name} was cancelled by hand (${reason}): run wmtp retry ${pipeline}, then pulumi up`;
 }
 
 /** A timer of Node's fires at once when it is set for longer than this. */

@@ -304,7 +304,7 @@ describe("cancelled by hand", () => {
     await eventually(() => backend.submissions.length > 0);
     await backend.terminate("dev", baseline.name, "wmtp cancel", true);
     expect((await failed).message).toBe(
-      `${baseline.name} was cancelled by hand: run wmtp retry baseline, then pulumi up`,
+      `${baseline.name} was cancelled by hand (wmtp cancel): run wmtp retry baseline, then pulumi up`,
     );
     expect(backend.submissions).toHaveLength(1);
   });
