@@ -20,6 +20,8 @@ const STOP_POLL_MS = 1000;
 const LOOKS_FOR_LOST = 4;
 const LOST_POLL_MS = 2000;
 const SUBMISSIONS = 3;
+/** Submissions within this time share one look for others of their name: a stack's hundred runs are not a hundred lists. */
+const SETTLE_MS = 500;
 
 export interface VesslRunsOptions {
   /** For links that people open. @example "https://app.vessl.ai/my-org/runs/wmtp" */
@@ -66,7 +68,9 @@ export class VesslRuns {
     if (active?.status === "running") return active;
     const known = new Set((await this.attempts(spec.stack, spec.name)).map(({ id }) => id));
     await this.create(spec, known);
-    await this.endDuplicates(spec);
+    const submitted = Date.now();
+    await sleep(SETTLE_MS);
+    await this.endDuplicates(spec, submitted);
     const state = await this.find(spec.stack, spec.name);
     if (state === undefined)
       throw new Error(`${spec.name} was submitted and is not in the cloud's list: run pulumi up again`);
@@ -105,7 +109,6 @@ export class VesslRuns {
     for (let submission = 1; ; submission += 1) {
       try {
         await this.api.createRun(yaml);
-        this.forget();
         return;
       } catch (error) {
         if (!(error instanceof AnswerLost)) throw error;
@@ -125,8 +128,8 @@ export class VesslRuns {
     return false;
   }
 
-  private async endDuplicates(spec: RunSpec): Promise<void> {
-    const running = (await this.attempts(spec.stack, spec.name)).filter((run) => !isOver(run));
+  private async endDuplicates({ stack, name }: RunSpec, submitted: number): Promise<void> {
+    const running = (await this.attempts(stack, name, submitted)).filter((run) => !isOver(run));
     const [oldest, ...younger] = running;
     for (const { id } of younger) await this.end(id, `${MESSAGES.duplicate}${oldest?.id}`);
     if (younger.length > 0) this.forget();
@@ -160,13 +163,13 @@ export class VesslRuns {
   }
 
   /** Oldest first, those that lost a race left out. */
-  private async attempts(stack: string, name: string): Promise<RunInfo[]> {
-    return (await this.named(stack, name)).filter((run) => !isDuplicate(run));
+  private async attempts(stack: string, name: string, since?: number): Promise<RunInfo[]> {
+    return (await this.named(stack, name, since)).filter((run) => !isDuplicate(run));
   }
 
   /** Oldest first. */
-  private async named(stack: string, name: string): Promise<RunInfo[]> {
-    return (await this.list())
+  private async named(stack: string, name: string, since?: number): Promise<RunInfo[]> {
+    return (await this.list(since))
       .filter((run) => run.title === name && belongsTo(run, stack))
       .sort((a, b) => a.createdAt - b.createdAt || Number(a.id) - Number(b.id));
   }
@@ -187,11 +190,11 @@ export class VesslRuns {
     };
   }
 
-  private list(): Promise<RunInfo[]> {
-    const now = Date.now();
-    if (this.listed === undefined || now - this.listed.at > FRESH_MS) {
+  /** @param since the list must have been asked for after this moment */
+  private list(since = Date.now() - FRESH_MS): Promise<RunInfo[]> {
+    if (this.listed === undefined || this.listed.at < since) {
       const runs = this.api.runs();
-      this.listed = { at: now, runs };
+      this.listed = { at: Date.now(), runs };
       runs.catch(() => this.forget());
     }
     return this.listed.runs;
