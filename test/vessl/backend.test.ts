@@ -7,8 +7,8 @@ import type { CloudPlace } from "../../launcher/by-place.ts";
 import { VesslApi } from "../../launcher/vessl/api.ts";
 import { VesslBackend } from "../../launcher/vessl/backend.ts";
 import { VesslHttp } from "../../launcher/vessl/http.ts";
+import { type BackendUnderTest, describeBackend } from "../contract/backend-contract.ts";
 import { VesslCloud } from "../support/vessl-cloud.ts";
-import { type BackendUnderTest, describeBackend } from "./backend-contract.ts";
 
 const DATASETS = { storage: "disk", name: "datasets" };
 
