@@ -6,9 +6,10 @@ import type { Backend, Completion, Findings, RunSpec, RunState, VolumeRef, Volum
 import type { CloudPlace } from "../by-place.ts";
 import { messageOf } from "../errors.ts";
 import type { Manifest } from "../manifest.ts";
+import { Once } from "../once.ts";
 import { S3Prefix } from "../s3/prefix.ts";
 import { UNKNOWN } from "../values.ts";
-import type { Cluster, VesslApi } from "./api.ts";
+import type { VesslApi } from "./api.ts";
 import { presetProblem, unknownCluster } from "./offers.ts";
 import { runYaml } from "./run-yaml.ts";
 import { VesslRuns } from "./runs.ts";
@@ -37,10 +38,10 @@ export class VesslBackend implements Backend {
   private readonly maybeVolumes: VesslVolumes | undefined;
   private readonly maybeRuns: VesslRuns | undefined;
   /** Asked once a process: every run of the stack asks for these. */
-  private login: Promise<void> | undefined;
-  private clusters: Promise<Cluster[]> | undefined;
+  private readonly login = new Once(() => this.api.requireProject());
+  private readonly clusters = new Once(() => this.api.clusters());
   private readonly buckets = new Map<string, S3Prefix>();
-  private readonly examined = new Map<string, Promise<string[]>>();
+  private readonly examined = new Map<string, Once<string[]>>();
   private warned = false;
 
   constructor({ place, api, journal, hashCache, webHost }: VesslBackendOptions) {
@@ -53,8 +54,7 @@ export class VesslBackend implements Backend {
   }
 
   async assertUsable(): Promise<void> {
-    this.login ??= this.api.requireProject();
-    await this.login;
+    await this.login.get();
   }
 
   async examine({ cloud }: RunSpec): Promise<Findings> {
@@ -150,14 +150,13 @@ export class VesslBackend implements Backend {
   /** Asked once for each preset: all runs of a stack are on one cluster. */
   private placeProblems(cluster: string, preset: string): Promise<string[]> {
     const key = JSON.stringify([cluster, preset]);
-    const known = this.examined.get(key) ?? this.findPlaceProblems(cluster, preset);
-    this.examined.set(key, known);
-    return known;
+    const question = this.examined.get(key) ?? new Once(() => this.findPlaceProblems(cluster, preset));
+    this.examined.set(key, question);
+    return question.get();
   }
 
   private async findPlaceProblems(cluster: string, preset: string): Promise<string[]> {
-    this.clusters ??= this.api.clusters();
-    const clusters = await this.clusters;
+    const clusters = await this.clusters.get();
     const found = clusters.find(({ name }) => name === cluster);
     if (found === undefined) return [unknownCluster(cluster, clusters)];
     const problem = presetProblem(cluster, preset, await this.api.presets(found.id));
