@@ -79,6 +79,7 @@ function onTheCloud() {
     trackerInstanceId: tracker.instanceId,
     trackerCaCertificate: tracker.caCertificate,
     image: image.ref,
+    ...(config.image.pullCredential === undefined ? {} : { imagePullCredential: config.image.pullCredential }),
     experiment: config.tracking.experiment,
   };
 }
@@ -94,6 +95,7 @@ function onItsBase(base: BaseStack) {
     access: {
       env: plainVariables({ region, bucket, caCertificate: base.text("trackerCaCertificate") }),
       secrets: base.runSecrets.apply((variables) => secretNames(base.name, variables)),
+      pullCredential: base.pullCredential,
       dependsOn: [],
     },
   });
@@ -158,6 +160,6 @@ function declareCache(place: pulumi.Input<Place>): Volume[] {
   const cache = cacheVolume(config.models);
   if (cache === undefined) return [];
   const { storage, name } = cache;
-  const args = { place, storage, volumeName: name, tags: ["weighted-mtp", "cache"], forceDelete: true };
+  const args = { place, storage, volumeName: name, tags: ["weighted-mtp", "cache"], forceDelete: false };
   return [new Volume("cache", args, { protect: !ephemeral })];
 }

@@ -225,7 +225,7 @@ const run = {
     .union(GPU_COUNTS.map((gpus) => z.literal(gpus)))
     .optional()
     .describe("worker processes on the local target"),
-  maxDuration: duration.default("48h").describe("the run is terminated after this long"),
+  maxDuration: duration.default("48h").describe("the run is ended after this long, and each resumption of it"),
   effectiveBatch: z.int().min(1).optional().describe("sequences per optimizer step; sets the accumulation steps"),
   overrides,
   after: z.array(z.enum(PIPELINE_NAMES)).default([]).describe("starts after these, without reading anything of them"),
@@ -246,7 +246,11 @@ const pipelines = z
       z.strictObject({
         ...run,
         rewards,
-        criticCheckpoint: name.optional().describe("a path, an s3:// URI or another stack's name"),
+        criticCheckpoint: name
+          .optional()
+          .describe(
+            "directory of a trained critic's checkpoint_best: a path, below volumes.sources.checkpoints on the GPU cloud, or an s3:// URI in the bucket there",
+          ),
       }),
     ),
     baseline: orEmpty(z.strictObject(run)),

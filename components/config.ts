@@ -22,7 +22,7 @@ export interface RunSettings {
   readonly needs: readonly PipelineName[];
   /** Pipelines that only have to be over before this one starts. */
   readonly after: readonly PipelineName[];
-  /** A critic from elsewhere: a path, an `s3://` URI or a stack's name. */
+  /** A critic from elsewhere: a path or an `s3://` URI. */
   readonly criticCheckpoint?: string;
   readonly rerun?: string;
   /** Directory names of the models the run reads, in `models/` of the bucket or volume. */

@@ -18,6 +18,8 @@ export interface RunAccess {
   readonly env: pulumi.Input<Record<string, pulumi.Input<string>>>;
   /** Name of the organization's secret that holds a variable, by variable. */
   readonly secrets: pulumi.Input<Record<string, string>>;
+  /** The base's credential for a private image, where the stack names none; undefined: a public image. */
+  readonly pullCredential?: pulumi.Output<string | undefined>;
   /** What must be there before a run starts. */
   readonly dependsOn: readonly pulumi.Resource[];
 }

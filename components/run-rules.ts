@@ -1,5 +1,6 @@
 /** Rules between keys of the stack file: what each section cannot see by itself. Sections that failed to parse are passed over. */
 
+import { PREFIXES } from "./bucket-layout.ts";
 import type { Problem } from "./config-problems.ts";
 import type { Section, Sections } from "./config-schema.ts";
 import { PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
@@ -18,7 +19,7 @@ export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[
       message: "is missing; target vessl needs the organization that pays for the GPUs",
     });
   }
-  problems.push(...checkBase(sections));
+  problems.push(...checkBase(sections), ...checkCritic(sections));
   if (sections.volumes !== undefined) problems.push(...checkVolumes(sections.volumes));
   if (sections.models?.cache !== undefined && sections.models.delivery === "volume") {
     problems.push({ path: "wmtp:models.cache", message: "keeps what is fetched from the bucket; use delivery: s3" });
@@ -99,6 +100,26 @@ function checkBase({ base, launcher, models }: Sections): Problem[] {
     });
   }
   return problems;
+}
+
+/** Where a run on the GPU cloud can get a critic from: its checkpoints volume, or what it may read of the bucket. */
+function checkCritic({ launcher, pipelines, storage, base }: Sections): Problem[] {
+  const critic = pipelines?.verifiable?.criticCheckpoint;
+  if (critic === undefined || launcher?.target !== "vessl") return [];
+  const path = `${PATH}.verifiable.criticCheckpoint`;
+  if (!critic.includes("://")) {
+    const climbs = critic.startsWith("/") || critic.split("/").some((part) => ["", ".", ".."].includes(part));
+    const message = `"${critic}" is not a path below wmtp:volumes.sources.checkpoints, such as old-critic/checkpoint_best`;
+    return climbs ? [{ path, message }] : [];
+  }
+  const readable = base === undefined ? `s3://${storage?.bucket}/${PREFIXES.checkpoints}` : "s3://";
+  if (critic.startsWith(readable) && /^s3:\/\/[^/]+\/[^/](.*[^/])?$/.test(critic)) return [];
+  return [
+    {
+      path,
+      message: `"${critic}" is not in the bucket; write ${readable}<stack>/critic/<fingerprint>/checkpoint_best`,
+    },
+  ];
 }
 
 /** Two kinds in one volume would overwrite each other's directories. */

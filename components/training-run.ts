@@ -30,7 +30,8 @@ export interface TrainingRunArgs {
  * One training run: trains once for its content (`fingerprint`), adopts what was trained before, resumes what was interrupted.
  *
  * ### Cost
- * GPUs for at most `maxDuration`: 4 A100 at 12 USD an hour for the default 48 h is at most 576 USD.
+ * GPUs for at most `maxDuration`, and again for each resumption: 4 A100 at 12 USD an hour for the default 48 h is at most 576 USD
+ * for one that is never interrupted.
  */
 export class TrainingRun extends pulumi.ComponentResource {
   readonly fingerprint: pulumi.Output<string>;
@@ -100,15 +101,16 @@ function checkpointsOf(needs: readonly PipelineName[], find: (pipeline: Pipeline
 function cloudOf(
   { launcher, models, image }: StackConfig,
   { gpus }: RunSettings,
-  { env, secrets }: RunAccess,
+  { env, secrets, pullCredential }: RunAccess,
   criticVolume: FilledVolume | undefined,
 ): pulumi.Output<CloudRun> {
   const { cluster, presets } = launcher.vessl;
   const { cache } = models;
+  const own = image.pullCredential;
   return pulumi.output({
     cluster,
     preset: presets[gpus],
-    ...(image.pullCredential === undefined ? {} : { pullCredential: image.pullCredential }),
+    ...(own === undefined && pullCredential === undefined ? {} : { pullCredential: own ?? pullCredential }),
     delivery: models.delivery,
     ...(cache === undefined ? {} : { cache: { path: cache.path, mount: cache.mount } }),
     ...(criticVolume === undefined

@@ -26,12 +26,21 @@ export const HERE: Place = { target: "local" };
 
 export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements ResourceHandler<Inputs, Outputs> {
   readonly secretInputs: readonly string[];
+  private readonly owner: readonly (keyof CloudPlace)[];
   private readonly make: (place: Place) => ResourceHandler<Inputs, Outputs>;
   private readonly made = new Map<string, ResourceHandler<Inputs, Outputs>>();
 
-  /** @param make the handler of a place; called once for each. */
-  constructor(make: (place: Place) => ResourceHandler<Inputs, Outputs>, secretInputs: readonly string[] = []) {
+  /**
+   * @param make the handler of a place; called once for each.
+   * @param owner the parts of a place on the GPU cloud that the thing belongs to: another one of these is another thing.
+   */
+  constructor(
+    make: (place: Place) => ResourceHandler<Inputs, Outputs>,
+    owner: readonly (keyof CloudPlace)[],
+    secretInputs: readonly string[] = [],
+  ) {
     this.make = make;
+    this.owner = owner;
     this.secretInputs = secretInputs;
   }
 
@@ -43,10 +52,17 @@ export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements R
     return this.at(inputs).check(inputs, previous, context);
   }
 
-  /** What is in one place cannot be moved to another: it is made there anew. */
+  /**
+   * What belongs to one place cannot be moved to another: it is made there anew, after the old one is gone, because two runs would
+   * train side by side.
+   */
   async diff(id: string, before: Outputs, inputs: Inputs, context: ReportContext): Promise<DiffAnswer> {
-    const moved = JSON.stringify(before.place ?? HERE) !== JSON.stringify(inputs.place ?? HERE);
-    return moved ? { changes: true, replaces: ["place"] } : this.at(inputs).diff(id, before, inputs, context);
+    const [old, now] = [before.place ?? HERE, inputs.place ?? HERE];
+    if (this.ownerOf(old) !== this.ownerOf(now)) {
+      return { changes: true, replaces: ["place"], deleteBeforeReplace: true };
+    }
+    const answer = await this.at(inputs).diff(id, before, inputs, context);
+    return { ...answer, changes: answer.changes || JSON.stringify(old) !== JSON.stringify(now) };
   }
 
   create(inputs: Inputs, context: CallContext): Promise<{ id: string; outputs: Outputs }> {
@@ -63,6 +79,10 @@ export class ByPlace<Inputs extends Placed, Outputs extends Inputs> implements R
 
   delete(id: string, before: Outputs, context: CallContext): Promise<void> {
     return this.at(before).delete(id, before, context);
+  }
+
+  private ownerOf(place: Place): string {
+    return JSON.stringify(place.target === "local" ? place : ["vessl", ...this.owner.map((part) => place[part])]);
   }
 
   private at({ place = HERE }: Placed): ResourceHandler<Inputs, Outputs> {

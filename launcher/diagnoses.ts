@@ -51,7 +51,8 @@ const DIAGNOSES: readonly (Diagnosis & { readonly pattern: RegExp })[] = [
     remedy: "check MLFLOW_TRACKING_USERNAME and its password",
   },
   {
-    pattern: /MlflowException[^\n]*|Max retries exceeded[^\n]*mlflow|NewConnectionError[^\n]*/i,
+    pattern:
+      /(MLflow server|MlflowException|mlflow)[^\n]*(Max retries exceeded|connection|timed out|too many 50\d|error code 50[234]|failed with exception)|Max retries exceeded[^\n]*mlflow/i,
     cause: "the tracker cannot be reached",
     remedy: "run pulumi up again: it heals the tracker first",
     retryable: true,
@@ -63,7 +64,7 @@ const DIAGNOSES: readonly (Diagnosis & { readonly pattern: RegExp })[] = [
       "look whether the image is in its registry, and name the organization's credential for it in wmtp:image.pullCredential",
   },
   {
-    pattern: /(volume|import)[^\n]*(failed|not found|could not be mounted)|FailedMount/i,
+    pattern: /FailedMount|failed to (mount|import) volume|volume\b[^\n]*(mount failed|could not be mounted)/i,
     cause: "a volume or an import failed",
     remedy: "run pulumi refresh, then pulumi up: a volume that is gone is made and filled again",
     retryable: true,

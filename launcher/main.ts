@@ -33,16 +33,24 @@ function storeOf(place: Place): SecretStore {
 const previewOnly = (place: Place) => place.target !== "local" || process.platform !== "linux";
 const provider = new LauncherProvider(
   {
-    "launcher:index:Volume": new ByPlace((place) => new VolumeHandler(backends.of(place))),
+    "launcher:index:Volume": new ByPlace((place) => new VolumeHandler(backends.of(place)), ["organization"]),
     "launcher:index:Upload": new ByPlace(
       (place) => new UploadHandler(backends.of(place), PROJECT, layout.hashCache, previewOnly(place)),
+      ["organization", "bucket"],
     ),
-    "launcher:index:OrgSecret": new ByPlace((place) => new OrgSecretHandler(() => storeOf(place)), SECRET_INPUTS),
+    "launcher:index:OrgSecret": new ByPlace(
+      (place) => new OrgSecretHandler(() => storeOf(place)),
+      ["organization"],
+      SECRET_INPUTS,
+    ),
     "launcher:index:TrackingServer": new TrackingServerHandler(new LocalTracker(layout)),
-    "launcher:index:Run": new ByPlace((place) => {
-      const backend = backends.of(place);
-      return new RunHandler(backend, new RunConductor(backend, slots));
-    }),
+    "launcher:index:Run": new ByPlace(
+      (place) => {
+        const backend = backends.of(place);
+        return new RunHandler(backend, new RunConductor(backend, slots));
+      },
+      ["organization", "project", "bucket", "checkpoints"],
+    ),
   },
   new EngineLog(args.at(-1) as string),
   (reason) => hurry.abort(reason),

@@ -34,11 +34,14 @@ export function outcomeOf(ending: Ending, log: readonly string[]): Verdict {
   if (TORCHRUN_STOPPED.test(text) || wasStoppedFromOutside(ending.signal, Number(firstFailure), code)) {
     return { status: "failed", retryable: true, reason: "preempted: it was stopped from outside" };
   }
-  const known = diagnose(text);
+  // What the trainer itself says last counts before all that its log holds: a warning there is not a cause.
+  const stated = said?.message ? diagnose(String(said.message)) : undefined;
+  const known = stated ?? diagnose(text);
+  const explained = said?.message ? stated !== undefined : true;
   const ended = ending.signal === null ? `exit code ${code}` : `signal ${ending.signal}`;
   const own = said?.message ? `${said.message}${said.remedy ? `; ${said.remedy}` : ""}` : ended;
   const reason = known === undefined ? own : `${known.cause} (${ended}); ${known.remedy}`;
-  return { status: "failed", retryable: known?.retryable ?? false, reason };
+  return { status: "failed", retryable: explained && (known?.retryable ?? false), reason };
 }
 
 function wasStoppedFromOutside(signal: string | null, firstFailure: number, code: number): boolean {

@@ -120,7 +120,8 @@ export class RunConductor {
   private async explain(inputs: RunInputs, state: RunState): Promise<string> {
     if (state.cancelled) return cancelledByHand(inputs, state);
     const { stack, pipeline } = inputs;
-    const log = lastWords(await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES)).slice(-ERROR_LOG_LINES);
+    const tail = await this.backend.logTail(stack, state.name, SEARCHED_LOG_LINES).catch(() => ["(it cannot be read)"]);
+    const log = lastWords(tail).slice(-ERROR_LOG_LINES);
     const attempt = state.attempts > 1 ? ` after ${state.attempts} attempts` : "";
     return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
   }

@@ -54,8 +54,13 @@ export async function watchRun(
 
 async function progressOf(backend: Backend, { pipeline, stack }: RunInputs, state: RunState): Promise<string> {
   if (state.waiting !== undefined) return `${pipeline}: ${state.waiting}`;
-  const log = await backend.logTail(stack, state.name, SEARCHED_LOG_LINES);
-  return progressLine(pipeline, log) ?? `${pipeline}: starting`;
+  try {
+    const log = await backend.logTail(stack, state.name, SEARCHED_LOG_LINES);
+    return progressLine(pipeline, log) ?? `${pipeline}: starting`;
+  } catch (error) {
+    // What counts is whether it runs: a log that is not there yet is no reason to leave it.
+    return `${pipeline}: running, its log cannot be read (${messageOf(error)})`;
+  }
 }
 
 function gone(state: RunState): RunState {

@@ -97,7 +97,7 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     const name = runName(inputs.stack, inputs.pipeline, fingerprint);
     const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
     const filled = { ...inputs, fingerprint, name, checkpointUri };
-    if (fingerprint !== previous?.fingerprint) log.status(urn, await this.announce(filled));
+    if (fingerprint !== previous?.fingerprint || name !== previous?.name) log.status(urn, await this.announce(filled));
     const failures = [
       ...missingSubtrees(inputs),
       ...(await this.missingCritic(inputs, { urn, log })),
@@ -125,10 +125,11 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
   }
 
   async diff(id: string, before: RunOutputs, inputs: RunInputs, { urn, log }: ReportContext): Promise<DiffAnswer> {
-    if (before.fingerprint !== inputs.fingerprint) {
+    // The same content under another name is another run too: the stack was renamed, and its checkpoints are elsewhere.
+    const replaced = (["fingerprint", "name", "checkpointUri"] as const).find((key) => before[key] !== inputs[key]);
+    if (replaced !== undefined) {
       // Two runs of one pipeline would burn GPUs twice, or wait for each other in a queue of one.
-      const active = (await this.backend.findRun(before.stack, id))?.status === "running";
-      return { changes: true, replaces: ["fingerprint"], deleteBeforeReplace: active };
+      return { changes: true, replaces: [replaced], deleteBeforeReplace: await this.isActive(id, before) };
     }
     if (before.status !== "completed") {
       log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
@@ -138,6 +139,14 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     const differs = (key: (typeof DESCRIPTION)[number]) =>
       !hasUnknown(inputs[key]) && JSON.stringify(before[key]) !== JSON.stringify(inputs[key]);
     return { changes: DESCRIPTION.some(differs) };
+  }
+
+  private async isActive(id: string, before: RunOutputs): Promise<boolean> {
+    try {
+      return (await this.backend.findRun(before.stack, id))?.status === "running";
+    } catch {
+      return before.status === "running"; // a preview works without a login; the update asks again
+    }
   }
 
   /** A critic named in the stack file, unlike one of this stack, must be there already. */

@@ -34,6 +34,8 @@ export class VesslRuns {
   private listed: { readonly at: number; readonly runs: Promise<RunInfo[]> } | undefined;
   /** Latest run of each name that was seen by this process: one that is gone was deleted by somebody. */
   private readonly seen = new Map<string, RunInfo>();
+  /** Names that this process has submitted. */
+  private readonly submitted = new Set<string>();
   /** How runs ended, by id and message: that does not change, and asking for their logs costs a call. */
   private readonly verdicts = new Map<string, ReturnType<typeof verdictOf>>();
 
@@ -46,6 +48,8 @@ export class VesslRuns {
     const attempts = await this.attempts(stack, name);
     const latest = latestOf(attempts);
     if (latest === undefined) return this.deleted(stack, name);
+    // One that came late, after the look that follows a submission. A preview, which submits nothing, ends nothing.
+    if (this.submitted.has(name)) await this.endDuplicates(attempts);
     this.seen.set(name, latest);
     return this.stateOf(latest, attempts.length);
   }
@@ -67,14 +71,21 @@ export class VesslRuns {
     const active = await this.find(spec.stack, spec.name);
     if (active?.status === "running") return active;
     const known = new Set((await this.attempts(spec.stack, spec.name)).map(({ id }) => id));
-    await this.create(spec, known);
+    const id = await this.create(spec, known);
     const submitted = Date.now();
+    this.submitted.add(spec.name);
     await sleep(SETTLE_MS);
-    await this.endDuplicates(spec, submitted);
-    const state = await this.find(spec.stack, spec.name);
-    if (state === undefined)
-      throw new Error(`${spec.name} was submitted and is not in the cloud's list: run pulumi up again`);
-    return state;
+    await this.endDuplicates(await this.attempts(spec.stack, spec.name, submitted));
+    return (await this.find(spec.stack, spec.name)) ?? this.unfindable(spec, id);
+  }
+
+  /** A run that nobody would find again must not go on: the next update would start one more. */
+  private async unfindable({ name }: RunSpec, id: string | undefined): Promise<never> {
+    if (id !== undefined) await this.api.terminateRun(id);
+    throw new Error(
+      `${name} was submitted${id === undefined ? "" : ` as ${id}, and ended again`}: the cloud's list of runs does not show it by its ` +
+        `name and tags, so that it would not be found again; see "What to check first" in docs/gpu-cloud.md`,
+    );
   }
 
   async terminate(stack: string, name: string, reason: string, byHand: boolean): Promise<void> {
@@ -104,15 +115,15 @@ export class VesslRuns {
     this.forget();
   }
 
-  private async create(spec: RunSpec, known: ReadonlySet<string>): Promise<void> {
+  /** Its id; undefined when the answer was lost and the run was found all the same. */
+  private async create(spec: RunSpec, known: ReadonlySet<string>): Promise<string | undefined> {
     const yaml = runYaml(spec);
     for (let submission = 1; ; submission += 1) {
       try {
-        await this.api.createRun(yaml);
-        return;
+        return await this.api.createRun(yaml);
       } catch (error) {
         if (!(error instanceof AnswerLost)) throw error;
-        if (await this.arrived(spec, known)) return;
+        if (await this.arrived(spec, known)) return undefined;
         if (submission === SUBMISSIONS) throw error;
       }
     }
@@ -128,17 +139,21 @@ export class VesslRuns {
     return false;
   }
 
-  private async endDuplicates({ stack, name }: RunSpec, submitted: number): Promise<void> {
-    const running = (await this.attempts(stack, name, submitted)).filter((run) => !isOver(run));
-    const [oldest, ...younger] = running;
+  /** @param attempts of one name, oldest first */
+  private async endDuplicates(attempts: readonly RunInfo[]): Promise<void> {
+    const [oldest, ...younger] = attempts.filter((run) => !isOver(run));
     for (const { id } of younger) await this.end(id, `${MESSAGES.duplicate}${oldest?.id}`);
     if (younger.length > 0) this.forget();
   }
 
   /** The reason first: once a run is over, nobody can tell who ended it. */
   private async end(id: string, message: string): Promise<void> {
-    await this.api.setRunMessage(id, message);
+    const said = await this.api.setRunMessage(id, message).then(
+      () => true,
+      () => false, // whatever it was, the run must end
+    );
     await this.api.terminateRun(id);
+    if (!said) await this.api.setRunMessage(id, message);
   }
 
   private async stateOf(run: RunInfo, attempts: number): Promise<RunState> {
@@ -159,7 +174,8 @@ export class VesslRuns {
   }
 
   private async lastLines(run: RunInfo): Promise<string[]> {
-    return run.status === "failed" ? this.api.runLogs(run.id, DIAGNOSIS_LINES) : [];
+    // Without its log the cause is not known, but how it ended is.
+    return run.status === "failed" ? this.api.runLogs(run.id, DIAGNOSIS_LINES).catch(() => []) : [];
   }
 
   /** Oldest first, those that lost a race left out. */

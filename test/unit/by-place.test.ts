@@ -20,19 +20,22 @@ const { context } = callContext();
 function handler() {
   const calls: string[] = [];
   const places: Place[] = [];
-  const by = new ByPlace<Thing, Thing>((place) => {
-    places.push(place);
-    const tell = (call: string) => calls.push(`${call} ${place.target}`);
-    const made: ResourceHandler<Thing, Thing> = {
-      check: async (inputs) => ({ inputs, failures: tell("check") > 0 ? [] : [] }),
-      diff: async () => ({ changes: tell("diff") < 0 }),
-      create: async (outputs) => ({ id: String(tell("create")), outputs }),
-      update: async (_id, _before, inputs) => (tell("update") > 0 ? inputs : {}),
-      read: async (_id, before) => (tell("read") > 0 ? before : undefined),
-      delete: async () => void tell("delete"),
-    };
-    return made;
-  });
+  const by = new ByPlace<Thing, Thing>(
+    (place) => {
+      places.push(place);
+      const tell = (call: string) => calls.push(`${call} ${place.target}`);
+      const made: ResourceHandler<Thing, Thing> = {
+        check: async (inputs) => ({ inputs, failures: tell("check") > 0 ? [] : [] }),
+        diff: async () => ({ changes: tell("diff") < 0 }),
+        create: async (outputs) => ({ id: String(tell("create")), outputs }),
+        update: async (_id, _before, inputs) => (tell("update") > 0 ? inputs : {}),
+        read: async (_id, before) => (tell("read") > 0 ? before : undefined),
+        delete: async () => void tell("delete"),
+      };
+      return made;
+    },
+    ["organization", "bucket"],
+  );
   return { by, calls, places };
 }
 
@@ -54,10 +57,21 @@ test("what a state says nothing of is on this machine", async () => {
   expect(calls).toEqual(["diff local", "read local"]);
 });
 
-test("another place, or another bucket, needs another resource", async () => {
+test("another place, or another owner there, needs another resource, made when the old one is gone", async () => {
   const { by, calls } = handler();
   for (const before of [{}, { place: LOCAL }, { place: { ...CLOUD, bucket: "other" } }]) {
-    expect(await by.diff("id", before, { place: CLOUD }, context)).toEqual({ changes: true, replaces: ["place"] });
+    expect(await by.diff("id", before, { place: CLOUD }, context)).toEqual({
+      changes: true,
+      replaces: ["place"],
+      deleteBeforeReplace: true,
+    });
   }
   expect(calls).toEqual([]);
+});
+
+test("what does not belong to a part of its place is updated where that changes", async () => {
+  const { by, calls } = handler();
+  const before = { place: { ...CLOUD, project: "another" } };
+  expect(await by.diff("id", before, { place: CLOUD }, context)).toEqual({ changes: true });
+  expect(calls).toEqual(["diff vessl"]);
 });

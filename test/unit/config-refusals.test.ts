@@ -301,6 +301,28 @@ describe("refused, with path and message", () => {
       { path: "wmtp:pipelines", message: expect.stringMatching(/^names no pipeline/) },
     ]);
   });
+  test.each([
+    "gs://b/critic",
+    "S3://wmtp/checkpoints/x",
+    "s3://wmtp",
+    "s3://other/checkpoints/x",
+    "/abs",
+    "./x",
+    "../x",
+    "a//b",
+  ])("a critic that no run on the GPU cloud could read: %s", (criticCheckpoint) => {
+    const launcher = { target: "vessl", vessl: { organization: "us" } };
+    expect(problemsOf({ launcher, pipelines: { verifiable: { criticCheckpoint } } })).toEqual([
+      { path: "wmtp:pipelines.verifiable.criticCheckpoint", message: expect.stringMatching(/^".+" is not /) },
+    ]);
+  });
+  test.each(["old-critic/checkpoint_best", "s3://wmtp/checkpoints/prod/critic/f/checkpoint_best"])(
+    "a critic that it can: %s",
+    (criticCheckpoint) => {
+      const launcher = { target: "vessl", vessl: { organization: "us" } };
+      expect(problemsOf({ launcher, pipelines: { verifiable: { criticCheckpoint } } })).toEqual([]);
+    },
+  );
   test("a cache beside volumes that are copied in keeps nothing", () => {
     expect(
       problemsOf({

@@ -116,3 +116,27 @@ test("torchrun that was told to stop itself exits 1 without naming a worker: res
   const log = ["torch.distributed.elastic.multiprocessing.api.SignalException: Process 4711 got signal: 15"];
   expect(outcomeOf(ending({}), log)).toEqual(PREEMPTED);
 });
+
+describe("what the trainer says last counts before what its log holds", () => {
+  const exit = (message: string) => `[wmtp] ${JSON.stringify({ event: "exit", code: 1, message, remedy: "look" })}`;
+
+  test("a warning about the tracker does not make a program error one of the infrastructure", () => {
+    const log = ["Retrying: MlflowException: connection refused", exit("KeyError: 'reward'")];
+    expect(outcomeOf(ending({}), log)).toMatchObject({ status: "failed", retryable: false });
+  });
+
+  test("a tracker that could not be reached is", () => {
+    const log = [exit("the MLflow server https://t failed: MlflowException: Max retries exceeded")];
+    expect(outcomeOf(ending({}), log)).toMatchObject({ status: "failed", retryable: true });
+  });
+
+  test.each([
+    "ImportError: Failed to import transformers: symbol not found",
+    "WARNING: import of flash_attn failed",
+    "ERROR: dataset volume statistics failed assertion",
+    "MlflowException: INVALID_PARAMETER_VALUE: no such experiment",
+    "MlflowException: Changing param values is not allowed",
+  ])("not retried: %s", (line) => {
+    expect(outcomeOf(ending({}), [line])).toMatchObject({ status: "failed", retryable: false });
+  });
+});
