@@ -315,6 +315,8 @@ def test_an_upload_that_never_succeeds_fails_the_run_not_the_training(
     assert run.last("exit")["remedy"]
     if "COMPLETED" not in fault.pattern:
         assert re.search(r"^warning: .*training goes on, and the upload is tried again$", run.output, re.M)
+        assert re.match("cannot write .*SlowDown|S3 refuses", run.last("upload_failing")["message"])
+        assert '"upload_ok"' not in run.output
     assert run.last("progress")["step"] == (4 if fake else 10)
     assert "COMPLETED.json" not in stored(storage, request)
 

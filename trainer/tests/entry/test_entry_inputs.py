@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import obstore
 import pytest
 from storage import BUCKET, Fault, Storage
 
 from weighted_mtp.config import Paths, TrainConfig
 from weighted_mtp.entry import inputs
-from weighted_mtp.entry.fetch import Item, fetch
-from weighted_mtp.entry.inputs import Input, check_space, find, items_of, parse
+from weighted_mtp.entry.fetch import Item, fetch, remove_stale
+from weighted_mtp.entry.inputs import Input, bring, check_space, find, items_of, parse
 from weighted_mtp.entry.store import PART_BYTES, Object, Place, Unavailable
 from weighted_mtp.errors import InputError
+from weighted_mtp.events import Events
 
 LARGE = os.urandom(3 * PART_BYTES + 12345)
 
@@ -101,13 +107,92 @@ def test_everything_arrives_and_a_second_time_nothing_moves(storage: Storage, tm
     assert {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()} == files
     assert sum(moved) == sum(map(len, files.values()))
     storage.requests.clear()
-    fetch(items, moved.append, nothing)
-    assert storage.requests == []
+    bring("x", items, Events(False), nothing)
+    assert {request.split()[0] for request in storage.requests} == {"HEAD"}
 
     (target / "large").write_bytes(b"cut off")  # only what differs in size moves
-    fetch(items, nothing, nothing)
+    storage.requests.clear()
+    bring("x", items, Events(False), nothing)
     assert (target / "large").read_bytes() == LARGE
-    assert {request.split("?")[0] for request in storage.requests} == {f"GET /{BUCKET}/arrive/large"}
+    moving = {request.split("?")[0] for request in storage.requests if not request.startswith("HEAD ")}
+    assert moving == {f"GET /{BUCKET}/arrive/large"}
+
+
+def put_with_hash(name: str, content: bytes, sha256: str) -> None:
+    """As the launcher uploads it."""
+    prefix, _, _ = name.partition("/")
+    obstore.put(place(prefix)._store, name, content, attributes={"sha256": sha256}, use_multipart=False)
+
+
+def test_a_file_of_the_right_size_and_another_content_is_fetched_again(storage: Storage, tmp_path: Path) -> None:
+    other = bytes(len(LARGE))
+    put_with_hash("same-size/large", LARGE, hashlib.sha256(LARGE).hexdigest())
+    put_with_hash("same-size/right", b"right", hashlib.sha256(b"right").hexdigest())
+    storage.put("same-size", {"unknown": b"12345"})  # carries no hash: its size has to do
+    for name, content in {"large": other, "right": b"right", "unknown": b"54321"}.items():
+        (tmp_path / name).write_bytes(content)
+    bring("x", find(Input(place("same-size"), tmp_path, "model")), Events(False), nothing)
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {"large": LARGE, "right": b"right", "unknown": b"54321"}
+    assert {r.split("?")[0] for r in storage.requests if r.startswith("GET ") and "list" not in r} == {
+        f"GET /{BUCKET}/same-size/large"
+    }
+
+
+def test_what_is_damaged_in_the_bucket_gets_no_name(storage: Storage, tmp_path: Path) -> None:
+    put_with_hash("damaged/large", LARGE, "0" * 64)
+    with pytest.raises(InputError, match=rf"large is not what was uploaded to s3://{BUCKET}/damaged/large") as raised:
+        bring("x", find(Input(place("damaged"), tmp_path, "model")), Events(False), nothing)
+    assert "remove that object" in raised.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+FILL = """
+import sys
+from pathlib import Path
+from weighted_mtp.entry.inputs import Input, bring, find
+from weighted_mtp.entry.store import Place
+from weighted_mtp.events import Events
+
+bring("x", find(Input(Place(sys.argv[1]), Path(sys.argv[2]), "model")), Events(False), lambda: None)
+"""
+
+
+def test_two_that_fill_one_cache_at_the_same_time_both_end_right(storage: Storage, tmp_path: Path) -> None:
+    files = {"large": LARGE, **{f"d/{n}": os.urandom(n) for n in range(1, 20)}}
+    for name, content in files.items():
+        put_with_hash(f"cache/{name}", content, hashlib.sha256(content).hexdigest())
+    storage.seconds = 0.2  # both have begun before one is finished
+    command = [sys.executable, "-c", FILL, place("cache").uri, str(tmp_path)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    parts: set[str] = set()
+    while any(process.poll() is None for process in both):
+        parts |= {path.name for path in tmp_path.glob("large.*.wmtp-part")}
+        time.sleep(0.01)
+    assert [(process.returncode, process.communicate()[1]) for process in both] == [(0, "")] * 2
+    assert {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
+    assert len(parts) == 2
+
+
+def test_parts_that_nobody_finishes_go_after_a_day(storage: Storage, tmp_path: Path) -> None:
+    storage.put("stale", {"d/x": b"1", "mine.wmtp-part": b"1"})
+    items = find(Input(place("stale"), tmp_path, "model"))
+    old, new, mine, other = "d/x.a-1-f.wmtp-part", "d/x.b-1-f.wmtp-part", "mine.wmtp-part", "d/y"
+    (tmp_path / "d").mkdir()
+    for name, hours in {old: 25, new: 23, mine: 25, other: 25}.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, times=(time.time() - hours * 3600,) * 2)
+    remove_stale(items)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {new, mine, other}
+    remove_stale([Item(place("x"), "x", Object(1, None), tmp_path / "nowhere/x")])
+
+
+def test_a_long_name_is_fetched(storage: Storage, tmp_path: Path) -> None:
+    name = "\u00fc" * 120
+    storage.put("long", {name: b"1"})
+    bring("x", find(Input(place("long"), tmp_path, "model")), Events(False), nothing)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("status", [503, 500, None], ids=["503", "500", "cut"])
@@ -128,7 +213,7 @@ def test_a_storm_without_end_leaves_nothing_that_looks_whole(
     storage.faults = [Fault("GET .*endless/large", 10**6)]
     with pytest.raises(Unavailable, match="SlowDown"):
         fetch(items, nothing, nothing)
-    assert not (tmp_path / "large").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"small"}  # nor a part, whose name would not be used again
 
 
 def test_what_changes_while_it_is_read_is_not_mixed(storage: Storage, tmp_path: Path) -> None:
@@ -182,7 +267,6 @@ def test_a_disk_that_fills_up(storage: Storage, tmp_path: Path, monkeypatch: pyt
 
 def test_progress_is_told(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from weighted_mtp.entry import progress
-    from weighted_mtp.events import Events
 
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(inputs, "REPORT_SECONDS", 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import obstore
 import pytest
 from storage import BUCKET, KEY, SECRET, Fault, Storage
 
@@ -53,7 +54,8 @@ def test_the_version_that_was_written_is_the_version_that_is_listed(uri: str) ->
     written = {"small": place.write("small", b"1", 1), "large": place.write("large", io.BytesIO(content), len(content))}
     assert place.list() == written
     assert place.read("large") == content
-    assert bytes(place.read_part("large", written["large"], 1000, 3000)) == content[1000:3000]
+    part, sha256 = place.read_part("large", written["large"], 1000, 3000)
+    assert (bytes(part), sha256) == (content[1000:3000], None)
 
 
 def test_a_part_of_another_version_is_refused(uri: str) -> None:
@@ -62,6 +64,18 @@ def test_a_part_of_another_version_is_refused(uri: str) -> None:
     place.write("x", b"87654321 and more", 17)
     with pytest.raises(InputError, match="changed while it was read"):
         place.read_part("x", listed, 0, 4)
+
+
+@pytest.mark.parametrize(("said", "hashed"), [("a" * 64, "a" * 64), ("A" * 64, None), ("aGFzaA==", None)])
+def test_the_hash_that_an_object_carries(storage: Storage, said: str, hashed: str | None) -> None:
+    place = Place(f"s3://{BUCKET}/carried")
+    obstore.put(place._store, "carried/x", b"12345", attributes={"sha256": said})
+    listed = place.list()["x"]
+    assert place.sha256("x", listed) == hashed
+    assert place.read_part("x", listed, 0, 2)[1] == hashed
+    place.write("x", b"54321", 5)
+    with pytest.raises(InputError, match="changed while it was read"):
+        place.sha256("x", listed)
 
 
 def test_where_nothing_can_be_written_is_known_at_once(uri: str, storage: Storage) -> None:

@@ -9,13 +9,15 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
 
-from weighted_mtp.entry import layout, resume
+from weighted_mtp.entry import layout, resume, upload
 from weighted_mtp.entry.store import Object, Unavailable
-from weighted_mtp.entry.upload import Uploader
+from weighted_mtp.entry.upload import Uploader, Watcher
+from weighted_mtp.errors import InputError
 from weighted_mtp.events import Events
 
 SILENT = Events(False)
@@ -62,10 +64,13 @@ class Memory:
         self.before(f"read {name}")
         return self.objects[name][0] if name in self.objects else None
 
-    def read_part(self, name: str, version: Object, start: int, end: int) -> bytes:
+    def read_part(self, name: str, version: Object, start: int, end: int) -> tuple[bytes, str | None]:
         data, found = self.objects[name]
         assert found == version.e_tag
-        return data[start:end]
+        return data[start:end], None
+
+    def sha256(self, name: str, version: Object) -> str | None:
+        return None
 
     def write(self, name: str, source: bytes | IO[bytes], size: int) -> Object:
         self.before(f"write {name}")
@@ -436,3 +441,47 @@ def test_pieces_of_an_upload_that_was_cut_off_do_not_stay(tmp_path: Path) -> Non
     for _ in trainer(disk, 1, 0):
         uploader.sync()
     assert not [piece for piece in pieces if piece in bucket.objects]
+
+
+class Answers:
+    """An uploader whose syncs end like this, one after the other; then it stops its watcher."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers = list(answers)
+        self.watcher: Watcher | None = None
+
+    def sync(self) -> None:
+        answer = self.answers.pop(0)
+        if not self.answers:
+            assert self.watcher
+            self.watcher._over.set()
+        if answer:
+            raise answer
+
+
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *answers: Exception | None) -> list[str]:
+    """The launcher's lines: messages of what fails, `ok`."""
+    monkeypatch.setattr(upload, "LOOK_SECONDS", 0.001)
+    uploader: Any = Answers(*answers)
+    uploader.watcher = Watcher(uploader, Events(True))
+    uploader.watcher.run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[wmtp] ")]
+    found = [json.loads(line.removeprefix("[wmtp] ")) for line in lines]
+    assert {event["event"] for event in found} <= {"upload_failing", "upload_ok"}
+    return [event["message"] if event["event"] == "upload_failing" else "ok" for event in found]
+
+
+def test_trouble_is_told_to_the_launcher_once_until_it_changes_or_is_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down, refused = Unavailable("down"), InputError("refused", "allow it")
+    assert told(monkeypatch, capsys, None, None) == []
+    answers = (None, down, down, refused, refused, down, None, None, down, KeyError("x"), None)
+    failing = "KeyError while checkpoints are uploaded"
+    assert told(monkeypatch, capsys, *answers) == ["down", "refused", "down", "ok", "down", failing, "ok"]
+
+
+def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = itertools.count(1000, 25)  # every look at the clock is 25 s later
+    monkeypatch.setattr(upload, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    assert told(monkeypatch, capsys, *[Unavailable("down")] * 7) == ["down"] * 3

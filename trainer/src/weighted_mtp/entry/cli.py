@@ -14,7 +14,7 @@ from typing import NoReturn
 from weighted_mtp.config import TrainConfig
 from weighted_mtp.entry import resume
 from weighted_mtp.entry.child import Deadline, DeadlinePassed, Signals, train
-from weighted_mtp.entry.fetch import in_background
+from weighted_mtp.entry.fetch import in_background, remove_stale
 from weighted_mtp.entry.inputs import bring, check_space, find, parse
 from weighted_mtp.entry.store import Place, Unavailable, patiently
 from weighted_mtp.entry.upload import Uploader, Watcher
@@ -84,7 +84,9 @@ def _run(argv: list[str], signals: Signals, events: Events) -> int:
     in_background(lambda: patiently(place.check_writable), deadline.check)
     needed = [(source, in_background(lambda s=source: patiently(lambda: find(s)), deadline.check)) for source in inputs]
     wanted = resume.items(found, place, output, scores)
-    check_space([item for _, items in needed for item in items] + wanted)
+    everything = [item for _, items in needed for item in items] + wanted
+    remove_stale(everything)
+    check_space(everything)
     for source, items in needed:
         bring(source.role if source.is_critic else source.target.name, items, events, deadline.check)
     resume.restore(found, wanted, output, events, deadline.check)
@@ -94,13 +96,13 @@ def _run(argv: list[str], signals: Signals, events: Events) -> int:
     watcher.start()
     code = train(command, _environment(app), deadline, signals)
     watcher.stop()
-    code = _finish(uploader, code, events)
+    code = _finish(uploader, watcher, code, events)
     if deadline.told:
         raise DeadlinePassed
     return code
 
 
-def _finish(uploader: Uploader, code: int, events: Events) -> int:
+def _finish(uploader: Uploader, watcher: Watcher, code: int, events: Events) -> int:
     """The last upload -> the exit code of it all. Only where the trainer has nothing to complain of are its troubles
     the ones to report."""
     try:
@@ -111,6 +113,7 @@ def _finish(uploader: Uploader, code: int, events: Events) -> int:
             raise
         events.say(f"error: {error.cause}; {error.remedy}")
         return EXIT_STOPPED_NOT_SAVED if code == EXIT_STOPPED_SAVED else code
+    watcher.recovered()
     return code
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from weighted_mtp.config import TrainConfig
 from weighted_mtp.entry import text
-from weighted_mtp.entry.fetch import Item, fetch
+from weighted_mtp.entry.fetch import Item, fetch, wanting
 from weighted_mtp.entry.progress import REPORT_SECONDS, Transfer
 from weighted_mtp.entry.store import Object, Place
 from weighted_mtp.errors import InputError
@@ -104,8 +104,9 @@ def _disk(path: Path) -> tuple[int, Path]:
 
 
 def bring(name: str, items: list[Item], events: Events, check: Callable[[], None]) -> None:
-    """Fetch what is not there yet, telling how far it is."""
-    missing = [item for item in items if not item.is_there()]
+    """Fetch what is not there yet or is not what was uploaded, telling how far it is."""
+    there = sum(item.version.size for item in items if item.is_there())
+    missing = wanting(items, Transfer(f"verify {name}", there, events).add, check)
     if not missing:
         return
     total = sum(item.version.size for item in missing)

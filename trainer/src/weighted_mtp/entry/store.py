@@ -114,14 +114,27 @@ class Place:
         except FileNotFoundError:
             return None
 
-    def read_part(self, name: str, version: Object, start: int, end: int) -> Any:
-        """Bytes [start, end) of the very version that was listed."""
+    def read_part(self, name: str, version: Object, start: int, end: int) -> tuple[Any, str | None]:
+        """Bytes [start, end) of the very version that was listed, and what `sha256` says of it."""
+
+        def read() -> tuple[Any, str | None]:
+            answer = self._get(name, version, range=(start, end))
+            return answer.bytes(), _stored_sha256(answer)
+
+        return self._call("read", read)
+
+    def sha256(self, name: str, version: Object) -> str | None:
+        """The hash, in hex, that whoever uploaded the whole object stored with it; None where there is none."""
+        if self.bucket is None:
+            return None
+        return self._call("read", lambda: _stored_sha256(self._get(name, version, head=True)))
+
+    def _get(self, name: str, version: Object, **options: Any) -> Any:
         import obstore
 
-        options: Any = {"range": (start, end)}
         if version.e_tag:
             options["if_match"] = version.e_tag
-        return self._call("read", lambda: obstore.get(self._store, self._key(name), options=options).bytes())
+        return obstore.get(self._store, self._key(name), options=options)
 
     def write(self, name: str, content: bytes | IO[bytes], size: int) -> Object:
         """Put an object; readers see the old or the new one, never a part."""
@@ -201,6 +214,12 @@ class Place:
             reason = _found(r"(?m)^([^\n]*\(os error \d+\))", detail) or "it cannot be reached"
             return InputError(f"cannot {action} {self.uri}: {reason}", "look at the directory and its permissions")
         return Unavailable(f"cannot {action} {self.uri} ({said or 'no answer'})")
+
+
+def _stored_sha256(answer: Any) -> str | None:
+    """The launcher's `x-amz-meta-sha256`. Other tools may mean something else by that name."""
+    found = answer.attributes.get("sha256", "")
+    return found if re.fullmatch(r"[0-9a-f]{64}", found) else None
 
 
 def _has_credentials() -> bool:

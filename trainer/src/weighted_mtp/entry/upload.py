@@ -233,12 +233,15 @@ class Watcher(threading.Thread):
         self._uploader = uploader
         self._events = events
         self._over = threading.Event()
-        self._told: dict[str, float] = {}
+        self._told: dict[str, float] = {}  # to people
+        self._failing: str | None = None  # what the launcher was told last, and when
+        self._failing_told = 0.0
 
     def run(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
             try:
                 self._uploader.sync()
+                self.recovered()
             except (InputError, Unavailable) as error:
                 self._warn(error.cause)
             except Exception as error:  # also a mistake of ours must not end the training; the last sync reports it
@@ -250,8 +253,17 @@ class Watcher(threading.Thread):
         self._over.set()
         self.join()
 
+    def recovered(self) -> None:
+        """Everything is uploaded. Tells it, if there was trouble."""
+        if self._failing is not None:
+            self._failing = None
+            self._events.emit("upload_ok")
+
     def _warn(self, cause: str) -> None:
         now = time.monotonic()
+        if cause != self._failing or now - self._failing_told >= REPEAT_SECONDS:
+            self._failing, self._failing_told = cause, now
+            self._events.emit("upload_failing", message=cause)
         if now - self._told.get(cause, -REPEAT_SECONDS) >= REPEAT_SECONDS:
             self._told[cause] = now
             self._events.say(f"warning: {cause}; training goes on, and the upload is tried again")
