@@ -9,7 +9,13 @@ export interface VolumeRef {
   readonly name: string;
 }
 
-export interface VolumeState extends VolumeRef {
+/** A volume as one stack sees it. */
+export interface OwnedVolume extends VolumeRef {
+  /** Name of the stack that fills and deletes it; undefined: nobody says. */
+  readonly owner?: string;
+}
+
+export interface VolumeState extends OwnedVolume {
   readonly tags: readonly string[];
 }
 
@@ -29,8 +35,8 @@ export interface RunSpec {
   /** Directory of the critic checkpoint this run reads, if any. */
   readonly criticCheckpointUri?: string;
   readonly volumes: { readonly models: VolumeRef; readonly datasets: VolumeRef };
-  /** Directories of the models it reads. */
-  readonly models: readonly string[];
+  /** Directories of the models it reads, and the hashes of their content. */
+  readonly models: Subtrees;
   readonly maxDurationSeconds: number;
   readonly trackerUrl: string;
   readonly experiment: string;
@@ -83,7 +89,7 @@ export interface RunState {
   readonly runningSeconds?: number;
 }
 
-/** What is wrong with a run before it is submitted. */
+/** What is wrong with a run or a volume before it is made. */
 export interface Findings {
   /** Refused. */
   readonly problems: readonly string[];
@@ -121,11 +127,16 @@ export interface Backend {
   /** Where a run's checkpoints go; known before it runs, and free of paths of this machine. */
   checkpointUri(stack: string, pipeline: string, fingerprint: string): string;
 
+  /** Whether this place can have the volume; never fails, and asks nothing without a login. */
+  examineVolume(volume: VolumeRef): Promise<Findings>;
   readVolume(volume: VolumeRef): Promise<VolumeState | undefined>;
-  /** Creates the volume or adopts the one that is there; sets its tags. */
+  /** Creates the volume or adopts the one that is there; sets its tags and, where one is given, its owner. */
   ensureVolume(volume: VolumeState): Promise<void>;
-  /** Removes the volume when it is empty, or `force`d; returns false, and keeps it, when it holds something. */
-  deleteVolume(volume: VolumeRef, force?: boolean): Promise<boolean>;
+  /**
+   * Removes the volume when it is empty, or `force`d; returns false, and keeps it, when it holds something. On the GPU cloud also
+   * when it is another stack's, or its content cannot be listed.
+   */
+  deleteVolume(volume: OwnedVolume, force?: boolean): Promise<boolean>;
   /** Paths below the volume whose size or presence differs from `manifest`; empty when all is there. */
   missingFiles(volume: VolumeRef, manifest: Manifest): Promise<string[]>;
   /** Brings `volume` to `manifest`, reading the files below `source`; calls `progress` with the bytes moved since the last call. */

@@ -1,4 +1,4 @@
-/** Volumes of the local target: directories, and a record of their tags beside each. */
+/** Volumes of the local target: directories, and a record of their tags and owner beside each. */
 import { randomUUID } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
@@ -21,13 +21,15 @@ export class LocalVolumes {
 
   async read(volume: VolumeRef): Promise<VolumeState | undefined> {
     if (!existsSync(this.layout.volume(volume))) return undefined;
-    const record = readJson<{ tags: string[] }>(this.layout.volumeRecord(volume));
-    return { storage: volume.storage, name: volume.name, tags: record?.tags ?? [] };
+    const record = readJson<Pick<VolumeState, "tags" | "owner">>(this.layout.volumeRecord(volume));
+    const owned = record?.owner === undefined ? {} : { owner: record.owner };
+    return { storage: volume.storage, name: volume.name, tags: record?.tags ?? [], ...owned };
   }
 
   async ensure(volume: VolumeState): Promise<void> {
+    const owner = volume.owner ?? (await this.read(volume))?.owner;
     await mkdir(this.layout.volume(volume), { recursive: true });
-    writeJson(this.layout.volumeRecord(volume), { tags: volume.tags });
+    writeJson(this.layout.volumeRecord(volume), { tags: volume.tags, owner });
   }
 
   async delete(volume: VolumeRef, force: boolean): Promise<boolean> {

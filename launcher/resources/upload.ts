@@ -30,6 +30,8 @@ export interface UploadOutputs extends UploadInputs {
 
 /** How often the status line moves. */
 const REPORT_MS = 500;
+/** Of a tree without files. */
+const EMPTY = hashManifest([]);
 
 export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutputs> {
   private readonly backend: Backend;
@@ -45,23 +47,26 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
     this.hashCache = hashCache;
   }
 
-  /** A source that is not here (a CI runner has no 63 GB of models) keeps what the state says; a first upload needs it. */
+  /**
+   * A source that is not here (a CI runner has no 63 GB of models, and perhaps an empty directory in their place) keeps what the
+   * state says; a first upload needs it.
+   */
   async check(
     inputs: UploadInputs,
     previous: UploadInputs | undefined,
   ): Promise<{ inputs: UploadInputs; failures: CheckFailure[] }> {
+    const known = previous?.contentHash !== undefined && previous.source === inputs.source ? previous : undefined;
+    const manifest = await this.manifest(inputs);
+    if (manifest.length === 0 && known !== undefined)
+      return { inputs: { ...inputs, contentHash: known.contentHash, subtrees: known.subtrees }, failures: [] };
     if (!existsSync(this.path(inputs))) {
-      const known = previous?.contentHash !== undefined && previous.source === inputs.source;
-      if (known)
-        return { inputs: { ...inputs, contentHash: previous.contentHash, subtrees: previous.subtrees }, failures: [] };
-      if (inputs.optional) return { inputs: { ...inputs, contentHash: hashManifest([]), subtrees: {} }, failures: [] };
+      if (inputs.optional) return { inputs: { ...inputs, contentHash: EMPTY, subtrees: {} }, failures: [] };
       if (this.previewOnly) return { inputs: { ...inputs, contentHash: UNKNOWN, subtrees: UNKNOWN }, failures: [] };
       return {
         inputs,
         failures: [{ property: "", reason: missingSource(inputs) }],
       };
     }
-    const manifest = await this.manifest(inputs);
     return {
       inputs: { ...inputs, contentHash: hashManifest(manifest), subtrees: hashSubtrees(manifest) },
       failures: [],
@@ -80,6 +85,10 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
     const id = `${inputs.storage}/${inputs.volumeName}`;
     if (!inputs.optional && !existsSync(this.path(inputs))) throw new Error(missingSource(inputs));
     const manifest = await this.manifest(inputs);
+    if (isElsewhere(manifest, inputs))
+      throw new Error(
+        `${inputs.source} holds no files, and the volume needs those it was filled with: put them there, or name another directory in wmtp:volumes.sources`,
+      );
     if (hashManifest(manifest) !== inputs.contentHash)
       throw new Error(`${inputs.source} changed between preview and upload: run pulumi up again`);
     const total = totalBytes(manifest);
@@ -96,7 +105,8 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
   }
 
   async update(_id: string, before: UploadOutputs, inputs: UploadInputs, context: CallContext): Promise<UploadOutputs> {
-    if (!existsSync(this.path(inputs))) return { ...before, ...inputs };
+    if (!existsSync(this.path(inputs)) || isElsewhere(await this.manifest(inputs), inputs))
+      return { ...before, ...inputs };
     return (await this.create(inputs, context)).outputs;
   }
 
@@ -121,6 +131,11 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
   private manifest(inputs: Pick<UploadInputs, "source">): Promise<Manifest> {
     return manifestOf(this.path(inputs), this.hashCache);
   }
+}
+
+/** The content that is meant has files, and there are none here. */
+function isElsewhere(manifest: Manifest, { contentHash }: UploadInputs): boolean {
+  return manifest.length === 0 && contentHash !== EMPTY;
 }
 
 function missingSource({ source }: UploadInputs): string {

@@ -2,7 +2,16 @@
  * The GPU cloud: volumes, uploads and runs by its HTTP API, checkpoints in the stack's bucket. A preview works without a login; it
  * then warns of what it could not look at.
  */
-import type { Backend, Completion, Findings, RunSpec, RunState, VolumeRef, VolumeState } from "../backend.ts";
+import type {
+  Backend,
+  Completion,
+  Findings,
+  OwnedVolume,
+  RunSpec,
+  RunState,
+  VolumeRef,
+  VolumeState,
+} from "../backend.ts";
 import type { CloudPlace } from "../by-place.ts";
 import { messageOf } from "../errors.ts";
 import type { Manifest } from "../manifest.ts";
@@ -14,7 +23,7 @@ import { presetProblem, unknownCluster } from "./offers.ts";
 import { runYaml } from "./run-yaml.ts";
 import { VesslRuns } from "./runs.ts";
 import { TOKEN_REMEDY } from "./token.ts";
-import { VesslVolumes } from "./volumes.ts";
+import { storageProblem, VesslVolumes } from "./volumes.ts";
 
 /** Of a run that trains for days: often at first, when it may fail, then four times a minute. */
 const POLL = { firstMs: 1000, factor: 1.5, longestMs: 15_000 } as const;
@@ -42,6 +51,7 @@ export class VesslBackend implements Backend {
   private readonly clusters = new Once(() => this.api.clusters());
   private readonly buckets = new Map<string, S3Prefix>();
   private readonly examined = new Map<string, Once<string[]>>();
+  private readonly storages = new Map<string, Once<string | undefined>>();
   private warned = false;
 
   constructor({ place, api, journal, hashCache, webHost }: VesslBackendOptions) {
@@ -74,6 +84,19 @@ export class VesslBackend implements Backend {
     }
   }
 
+  /** An outage is a warning: a volume that is not changed needs no storage to be looked up. */
+  async examineVolume({ storage }: VolumeRef): Promise<Findings> {
+    if (this.maybeApi === undefined) return { problems: [], warnings: [] };
+    const question = this.storages.get(storage) ?? new Once(() => storageProblem(this.api, storage));
+    this.storages.set(storage, question);
+    try {
+      const problem = await question.get();
+      return { problems: problem === undefined ? [] : [problem], warnings: [] };
+    } catch (error) {
+      return { problems: [], warnings: [`storage ${storage} was not looked up: ${messageOf(error)}`] };
+    }
+  }
+
   describe(spec: RunSpec): string {
     return runYaml(spec);
   }
@@ -94,7 +117,7 @@ export class VesslBackend implements Backend {
     return this.volumes.ensure(volume);
   }
 
-  deleteVolume(volume: VolumeRef, force = false): Promise<boolean> {
+  deleteVolume(volume: OwnedVolume, force = false): Promise<boolean> {
     return this.volumes.delete(volume, force);
   }
 

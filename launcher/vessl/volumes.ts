@@ -1,9 +1,9 @@
 /** Volumes of the GPU cloud. Their files lie in an object store, which is spoken to directly with credentials that the cloud lends. */
-import type { VolumeRef, VolumeState } from "../backend.ts";
+import type { OwnedVolume, VolumeRef, VolumeState } from "../backend.ts";
 import type { Manifest } from "../manifest.ts";
 import { mirror, missing } from "../s3/mirror.ts";
 import { type S3Access, S3Prefix } from "../s3/prefix.ts";
-import type { Federation, VesslApi } from "./api.ts";
+import { ApiError, type Federation, type VesslApi } from "./api.ts";
 
 export interface VesslVolumesOptions {
   /** Of the account's own bucket. */
@@ -16,6 +16,8 @@ export interface VesslVolumesOptions {
 
 /** `{ storage: "s3://bucket", name: "models" }` is a prefix of the account's own bucket, and no volume of the cloud. */
 const OWN_BUCKET = "s3://";
+/** Tag that says whose a volume is: `stack-dev`. */
+const OWNER_TAG = "stack-";
 
 export class VesslVolumes {
   private readonly api: VesslApi;
@@ -30,23 +32,40 @@ export class VesslVolumes {
     // There is nothing to make: a prefix of a bucket is there when a file is.
     if (isOwnBucket(storage)) return { storage, name, tags: [] };
     const found = await this.api.volume(storage, name);
-    return found === undefined ? undefined : { storage, name, tags: found.tags };
+    if (found === undefined) return undefined;
+    const owner = ownersOf(found.tags)[0];
+    const tags = found.tags.filter((tag) => !isOwnerTag(tag));
+    return { storage, name, tags, ...(owner === undefined ? {} : { owner }) };
   }
 
-  async ensure({ storage, name, tags }: VolumeState): Promise<void> {
+  /** @throws Error where the volume is another stack's: two that fill one would delete each other's files. */
+  async ensure({ storage, name, tags, owner }: VolumeState): Promise<void> {
     if (isOwnBucket(storage)) return;
-    const found = (await this.api.volume(storage, name)) ?? (await this.create(storage, name, tags));
-    const add = tags.filter((tag) => !found.tags.includes(tag));
-    const remove = found.tags.filter((tag) => !tags.includes(tag));
+    const wanted = owner === undefined ? tags : [...tags, `${OWNER_TAG}${owner}`];
+    const found = (await this.api.volume(storage, name)) ?? (await this.create(storage, name, wanted));
+    const other = owner === undefined ? undefined : ownersOf(found.tags).find((stack) => stack !== owner);
+    if (other !== undefined)
+      throw new Error(
+        `volume ${storage}/${name} belongs to stack ${other}: choose another name in wmtp:volumes.names, or set wmtp:base to build on that stack (if that stack is no more, take the tag ${OWNER_TAG}${other} off the volume)`,
+      );
+    const add = wanted.filter((tag) => !found.tags.includes(tag));
+    const remove = found.tags.filter((tag) => !tags.includes(tag) && !isOwnerTag(tag));
     if (add.length > 0) await this.api.addVolumeTags(storage, found.id, add);
     if (remove.length > 0) await this.api.removeVolumeTags(storage, found.id, remove);
   }
 
-  /** @param force also when it holds files, which go with it. Files in the account's own bucket always stay. */
-  async delete(volume: VolumeRef, force = false): Promise<boolean> {
-    const { storage, name } = volume;
+  /**
+   * Another stack's stays, and so does one whose content cannot be listed.
+   * @param force also when it holds files, which go with it. Files in the account's own bucket always stay.
+   */
+  async delete(volume: OwnedVolume, force = false): Promise<boolean> {
+    const { storage, name, owner } = volume;
     if (isOwnBucket(storage)) return true;
-    if ((await this.api.volume(storage, name)) === undefined) return true;
+    const found = await this.api.volume(storage, name);
+    if (found === undefined) return true;
+    // Also for a stack that claims none: what says whose it is, is not that stack's.
+    if (ownersOf(found.tags).some((stack) => stack !== owner)) return false;
+    if ((await this.api.storages()).find((one) => one.name === storage)?.type !== "s3") return false;
     const files = this.files(volume, force ? "write" : "read");
     const paths = [...(await files.list()).keys()];
     if (paths.length > 0 && !force) return false;
@@ -68,7 +87,8 @@ export class VesslVolumes {
 
   /** Made here or, at the same moment, by somebody else. */
   private async create(storage: string, name: string, tags: readonly string[]) {
-    await requireStorage(this.api, storage);
+    const problem = await storageProblem(this.api, storage);
+    if (problem !== undefined) throw new Error(problem);
     await this.api.createVolume(storage, name, tags);
     const made = await this.api.volume(storage, name);
     if (made === undefined)
@@ -83,8 +103,28 @@ export class VesslVolumes {
       const prefix = [...folders, name].filter((part) => part !== "").join("/");
       return new S3Prefix(async () => ({ bucket: bucket as string, prefix, region: this.options.region }));
     }
-    return new S3Prefix(async () => accessOf(volume, await this.api.federate(storage, name, use)));
+    return new S3Prefix(async () => accessOf(volume, await this.federate(volume, use)));
   }
+
+  private async federate({ storage, name }: VolumeRef, use: "read" | "write"): Promise<Federation> {
+    try {
+      return await this.api.federate(storage, name, use);
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404)
+        throw new Error(`volume ${storage}/${name} is gone from the cloud: run pulumi refresh, then pulumi up`);
+      // A storage that is no object store lends nothing: its type says more than the refusal.
+      if (error instanceof ApiError && error.status === 400) await requireStorage(this.api, storage);
+      throw error;
+    }
+  }
+}
+
+/** Says that the organization has no such storage, and which it has; undefined where it has it, of whatever type. */
+export async function storageProblem(api: VesslApi, storage: string): Promise<string | undefined> {
+  if (isOwnBucket(storage)) return undefined;
+  const known = (await api.storages()).map(({ name }) => name);
+  if (known.includes(storage)) return undefined;
+  return `storage "${storage}" is not among the organization's: set wmtp:volumes.storage to one of ${known.join(", ") || "them (there is none)"}`;
 }
 
 /** @throws Error where the organization has no such storage, or one that cannot be uploaded to; it names those that can. */
@@ -98,6 +138,15 @@ export async function requireStorage(api: VesslApi, storage: string): Promise<vo
       ? `storage "${storage}" is not among the organization's`
       : `storage "${storage}" is of type ${found.type}, which cannot be uploaded to from here`;
   throw new Error(`${cause}: set wmtp:volumes.storage to one of type s3 (${fitting.join(", ") || "there is none"})`);
+}
+
+function isOwnerTag(tag: string): boolean {
+  return tag.startsWith(OWNER_TAG);
+}
+
+/** Names of the stacks that say that a volume is theirs. */
+function ownersOf(tags: readonly string[]): string[] {
+  return tags.filter(isOwnerTag).map((tag) => tag.slice(OWNER_TAG.length));
 }
 
 function isOwnBucket(storage: string): boolean {

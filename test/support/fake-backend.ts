@@ -135,6 +135,9 @@ export class FakeBackend implements Backend {
     }
   }
 
+  async examineVolume(_volume: VolumeRef): Promise<Findings> {
+    return this.findings;
+  }
   async readVolume(): Promise<VolumeState | undefined> {
     throw new Error("this fake has no volumes");
   }

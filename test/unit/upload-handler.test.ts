@@ -8,6 +8,7 @@ import { UNKNOWN } from "../../launcher/values.ts";
 import { callContext } from "../support/run-inputs.ts";
 
 const INPUTS: UploadInputs = { storage: "disk", volumeName: "models", source: "models" };
+const WEIGHTS = [{ path: "tiny/weights", size: 1, sha256: "of no matter" }];
 let root: string;
 let backend: LocalBackend;
 let handler: UploadHandler;
@@ -40,6 +41,33 @@ test("a source that is not there keeps what the state says of it, but not of ano
   const before = { ...INPUTS, contentHash: "hash", subtrees: { tiny: "hash" } };
   expect(await handler.check(INPUTS, before)).toEqual({ inputs: before, failures: [] });
   expect((await handler.check({ ...INPUTS, source: "elsewhere" }, before)).failures).toHaveLength(1);
+});
+
+test("a source without files keeps it too, in an update as well; there, nothing is deleted from the volume", async () => {
+  write("tiny/weights", "1");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  const { id, outputs } = await handler.create(inputs, callContext().context);
+  rmSync(join(root, "models", "tiny"), { recursive: true });
+  write(".gitkeep", "");
+  expect(await handler.check(INPUTS, outputs)).toEqual({ inputs, failures: [] });
+  expect(await handler.read(id, outputs)).toEqual(outputs);
+  const renamed = { ...inputs, optional: true };
+  expect(await handler.update(id, outputs, renamed, callContext().context)).toEqual({ ...outputs, optional: true });
+  expect(await backend.missingFiles({ storage: "disk", name: "models" }, WEIGHTS)).toEqual([]);
+  await expect(handler.create(inputs, callContext().context)).rejects.toThrow(
+    /^models holds no files, and the volume needs those it was filled with: put them there, or name another directory/,
+  );
+});
+
+test("a source without files is an empty one at first, and so it stays", async () => {
+  write(".gitkeep", "");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  expect(inputs.subtrees).toEqual({});
+  const { outputs } = await handler.create(inputs, callContext().context);
+  expect(outputs).toMatchObject({ files: 0, bytes: 0 });
+  expect((await handler.check(INPUTS, outputs)).inputs).toEqual(inputs);
+  write("tiny/weights", "1");
+  expect((await handler.check(INPUTS, outputs)).inputs.contentHash).not.toBe(inputs.contentHash);
 });
 
 test("on a machine that only previews, a missing source is unknown", async () => {

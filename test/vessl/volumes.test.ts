@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { PutObjectCommand } from "@aws-sdk/client-s3";
 import { manifestOf } from "../../launcher/manifest.ts";
 import { S3Prefix } from "../../launcher/s3/prefix.ts";
+import { VesslBackend } from "../../launcher/vessl/backend.ts";
 import { VesslVolumes } from "../../launcher/vessl/volumes.ts";
 import { type ApiRequest, ApiServer, type Reply } from "../support/api-server.ts";
 import { CREDENTIALS, ObjectStore } from "../support/object-store.ts";
@@ -24,7 +25,9 @@ let volumes: VesslVolumes;
 let work: string;
 /** Tags of the volume; undefined: there is none. */
 let tags: string[] | undefined;
-let federation: object;
+/** Type of the storage that the volume is in. */
+let storageType: string;
+let federation: Reply;
 
 beforeAll(async () => {
   store = await ObjectStore.start();
@@ -39,7 +42,8 @@ beforeEach(async () => {
   server = await ApiServer.start();
   server.reply = cloud;
   tags = undefined;
-  federation = {
+  storageType = "s3";
+  federation = lent({
     type: "s3",
     bucket_name: "bucket",
     path: "volumes/v1/",
@@ -52,7 +56,7 @@ beforeEach(async () => {
       session_token: "",
       expiration: new Date(Date.now() + 3_600_000).toISOString(),
     },
-  };
+  });
   volumes = new VesslVolumes(server.api(), {
     region: "us-east-1",
     journal: join(work, "journal"),
@@ -65,6 +69,10 @@ afterEach(() => {
   for (const directory of [work, store.directory("volumes"), store.directory("models")])
     rmSync(directory, { recursive: true, force: true });
 });
+
+function lent(json: object): Reply {
+  return { json };
+}
 
 /** The part of the cloud that volumes need. */
 function cloud({ method, path, body }: ApiRequest): Reply {
@@ -81,7 +89,9 @@ function cloud({ method, path, body }: ApiRequest): Reply {
       tags = tags?.filter((tag) => !(body as { tag_names: string[] }).tag_names.includes(tag));
       return {};
     case `GET ${O}/storages`:
-      return { json: { managed: { name: "disk", type: "s3" }, external: { results: [{ name: "lab", type: "gcs" }] } } };
+      return {
+        json: { managed: { name: "disk", type: storageType }, external: { results: [{ name: "lab", type: "gcs" }] } },
+      };
   }
   if (tags === undefined || !path.startsWith(`${PATH}/models`)) return NOT_FOUND;
   switch (`${method} ${path}`) {
@@ -91,7 +101,7 @@ function cloud({ method, path, body }: ApiRequest): Reply {
       tags = undefined;
       return {};
     case `POST ${PATH}/models/federate`:
-      return { json: federation };
+      return federation;
   }
   return NOT_FOUND;
 }
@@ -149,24 +159,125 @@ describe("a volume", () => {
     expect(tags).toBeUndefined();
   });
 
-  test.each([
-    ["dsk", /^storage "dsk" is not among the organization's: set wmtp:volumes.storage to one of type s3 \(disk\)$/],
-    ["lab", /^storage "lab" is of type gcs, which cannot be uploaded to from here: set .* to one of type s3 \(disk\)$/],
-  ])("is not made in storage %s; the error names those that fit", async (storage, message) => {
-    await expect(volumes.ensure({ storage, name: "x", tags: [] })).rejects.toThrow(message);
+  test("is not made in a storage that there is not; the error names those that there are", async () => {
+    await expect(volumes.ensure({ storage: "dsk", name: "x", tags: [] })).rejects.toThrow(
+      /^storage "dsk" is not among the organization's: set wmtp:volumes.storage to one of disk, lab$/,
+    );
     expect(server.requests.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  });
+
+  test("of a file system is made and read, not filled, and kept: nobody knows what it holds", async () => {
+    storageType = "cluster-nfs";
+    federation = { status: 400, json: { code: "Invalid", message: "unsupported storage type cluster-nfs" } };
+    await volumes.ensure({ ...VOLUME, tags: ["cache"], owner: "dev" });
+    expect(await volumes.read(VOLUME)).toEqual({ ...VOLUME, tags: ["cache"], owner: "dev" });
+    const refusal =
+      /^storage "disk" is of type cluster-nfs, which cannot be uploaded to from here: set .* \(there is none\)$/;
+    await expect(upload()).rejects.toThrow(refusal);
+    await expect(volumes.missing(VOLUME, [])).rejects.toThrow(refusal);
+    expect(await volumes.delete({ ...VOLUME, owner: "dev" }, true)).toBe(false);
+    expect(tags).toEqual(["cache", "stack-dev"]);
+  });
+
+  test("that is gone when it is to be filled: the error says how to have it made again", async () => {
+    write({ a: "1" });
+    await expect(upload()).rejects.toThrow(
+      /^volume disk\/models is gone from the cloud: run pulumi refresh, then pulumi up$/,
+    );
   });
 
   test("of another kind of storage is refused before anything moves", async () => {
     tags = [];
     write({ a: "1" });
-    federation = { type: "gcs", bucket_name: "b", path: "p", gcs_token: { base64_credentials: "planted" } };
+    federation = lent({ type: "gcs", bucket_name: "b", path: "p", gcs_token: { base64_credentials: "planted" } });
     await expect(upload()).rejects.toThrow(
       /^volume disk\/models is in a storage of type gcs, which cannot be uploaded to/,
     );
-    federation = { type: "s3", bucket_name: "b", path: "p", s3_token: null };
+    federation = lent({ type: "s3", bucket_name: "b", path: "p", s3_token: null });
     await expect(upload()).rejects.toThrow(/lends no credentials for volume disk\/models/);
     expect(store.asked).toEqual([]);
+  });
+});
+
+describe("a volume of a stack", () => {
+  const ours = { ...VOLUME, owner: "dev" };
+  const theirs = { ...VOLUME, owner: "prod" };
+
+  test("says whose it is by a tag that is none of the user's, and keeps it whoever sets the others", async () => {
+    await volumes.ensure({ ...ours, tags: ["a"] });
+    expect(tags).toEqual(["a", "stack-dev"]);
+    expect(await volumes.read(VOLUME)).toEqual({ ...ours, tags: ["a"] });
+    await volumes.ensure({ ...ours, tags: ["b"] });
+    await volumes.ensure({ ...VOLUME, tags: ["b"] });
+    expect(tags).toEqual(["stack-dev", "b"]);
+  });
+
+  test("made by hand is adopted, and is the stack's from then on", async () => {
+    tags = ["a"];
+    await volumes.ensure({ ...ours, tags: ["a"] });
+    expect(tags).toEqual(["a", "stack-dev"]);
+  });
+
+  test("is not another stack's to take; the error names the stack and the ways out, and nothing is changed", async () => {
+    await volumes.ensure({ ...ours, tags: ["a"] });
+    await expect(volumes.ensure({ ...theirs, tags: ["b"] })).rejects.toThrow(
+      /^volume disk\/models belongs to stack dev: choose another name in wmtp:volumes.names, or set wmtp:base to build on that stack \(.*tag stack-dev off the volume\)$/,
+    );
+    expect(tags).toEqual(["a", "stack-dev"]);
+  });
+
+  test("made by two stacks at the same moment, is one's", async () => {
+    const play = server.reply;
+    server.reply = (request, count) => {
+      if (request.method === "POST" && request.path === PATH) tags = ["stack-dev"];
+      return play(request, count);
+    };
+    await expect(volumes.ensure({ ...theirs, tags: [] })).rejects.toThrow(/belongs to stack dev/);
+    expect(tags).toEqual(["stack-dev"]);
+  });
+
+  test("goes with that stack alone, also when it is forced", async () => {
+    await volumes.ensure({ ...ours, tags: [] });
+    write({ a: "1" });
+    await upload();
+    for (const stranger of [theirs, VOLUME]) expect(await volumes.delete(stranger, true)).toBe(false);
+    expect(tags).toEqual(["stack-dev"]);
+    expect(readFileSync(join(store.directory("volumes/v1"), "a"), "utf8")).toBe("1");
+    expect(await volumes.delete(ours, true)).toBe(true);
+    expect(tags).toBeUndefined();
+  });
+});
+
+describe("whether a storage is there", () => {
+  const place = {
+    ...{ target: "vessl" as const, organization: "acme", project: "infra" },
+    ...{ bucket: "bucket", region: "us-east-1", checkpoints: "checkpoints/" },
+  };
+  const backend = () => new VesslBackend({ place, api: server.api(), journal: work, hashCache: work });
+  const CLEAR = { problems: [], warnings: [] };
+
+  test("is asked once, of whatever type it is; one that is not is a problem that names those that are", async () => {
+    const cloudBackend = backend();
+    for (const storage of ["disk", "disk", "s3://bucket"]) {
+      expect(await cloudBackend.examineVolume({ storage, name: "x" })).toEqual(CLEAR);
+    }
+    expect(server.requests).toHaveLength(1);
+    expect(await cloudBackend.examineVolume({ storage: "lab", name: "x" })).toEqual(CLEAR);
+    expect(await cloudBackend.examineVolume({ storage: "dsk", name: "x" })).toEqual({
+      problems: [expect.stringMatching(/^storage "dsk" is not among .* one of disk, lab$/)],
+      warnings: [],
+    });
+  });
+
+  test("is not asked without a login, and an outage is a warning", async () => {
+    const without = new VesslBackend({ place, api: undefined, journal: work, hashCache: work });
+    expect(await without.examineVolume({ storage: "dsk", name: "x" })).toEqual(CLEAR);
+    expect(server.requests).toEqual([]);
+    server.reply = () => ({ status: 403, json: {} });
+    expect(await backend().examineVolume({ storage: "disk", name: "x" })).toEqual({
+      problems: [],
+      warnings: [expect.stringMatching(/^storage disk was not looked up: the GPU cloud refused /)],
+    });
   });
 });
 
