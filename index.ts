@@ -131,6 +131,7 @@ function declareRuns({ place, trackerUrl, image, bucket, access: given }: Ground
       volumeName: names[kind],
       source: sources[kind],
       optional: kind === "checkpoints",
+      owner: onCloud ? stack : undefined,
       protect: onCloud && !ephemeral,
       forceDelete: forceDelete || ephemeral,
     });
@@ -160,6 +161,13 @@ function declareCache(place: pulumi.Input<Place>): Volume[] {
   const cache = cacheVolume(config.models);
   if (cache === undefined) return [];
   const { storage, name } = cache;
-  const args = { place, storage, volumeName: name, tags: ["weighted-mtp", "cache"], forceDelete: false };
+  const args = {
+    place,
+    storage,
+    volumeName: name,
+    tags: ["weighted-mtp", "cache"],
+    forceDelete: false,
+    owner: undefined,
+  };
   return [new Volume("cache", args, { protect: !ephemeral })];
 }

@@ -21,6 +21,8 @@ export interface FilledVolumeArgs {
   readonly source: string;
   /** A source that is not there is an empty one. @default false */
   readonly optional?: boolean;
+  /** Stack that the volume belongs to: no other may fill or delete it. @default nobody's, as on this machine */
+  readonly owner?: string | undefined;
   /** `destroy` refuses to touch it. @default false */
   readonly protect?: boolean;
   /** Destroyed with its content; without, a volume that holds something is kept. @default false */
@@ -44,7 +46,7 @@ export class FilledVolume extends pulumi.ComponentResource {
       ? undefined
       : new Volume(
           name,
-          { place, storage, volumeName, tags: ["weighted-mtp", kind], forceDelete },
+          { place, storage, volumeName, tags: ["weighted-mtp", kind], forceDelete, owner: args.owner },
           { parent: this, protect },
         );
     this.subtrees = new Upload(

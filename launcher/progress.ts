@@ -2,8 +2,19 @@
 import { formatDuration } from "../components/units.ts";
 import { parseEvent } from "./trainer-events.ts";
 
-/** The latest state told by a run's log: `critic 12/40, loss 0.6931, 5.2k tokens/s, ETA 8s`. Undefined when it has told nothing. */
+/**
+ * The latest state told by a run's log: `critic 12/40, loss 0.6931, 5.2k tokens/s, ETA 8s`, and what is wrong meanwhile. Undefined when
+ * it has told nothing.
+ */
 export function progressLine(pipeline: string, log: readonly string[]): string | undefined {
+  const line = latestLine(pipeline, log);
+  const upload = log.map(parseEvent).findLast((event) => String(event?.event).startsWith("upload_"));
+  return line === undefined || upload?.event !== "upload_failing"
+    ? line
+    : `${line}; CHECKPOINTS ARE NOT UPLOADED (${String(upload.message)})`;
+}
+
+function latestLine(pipeline: string, log: readonly string[]): string | undefined {
   for (const line of log.toReversed()) {
     const event = parseEvent(line);
     if (event?.event === "progress") {

@@ -17,7 +17,7 @@ export function specOf(inputs: RunInputs): RunSpec {
     checkpointUri: inputs.checkpointUri as string,
     ...criticOf(inputs),
     volumes: { models: volume(inputs.volumes.models), datasets: volume(inputs.volumes.datasets) },
-    models: Object.keys(inputs.models),
+    models: inputs.models,
     maxDurationSeconds: inputs.maxDurationSeconds,
     trackerUrl: inputs.trackerUrl,
     experiment: inputs.experiment,

@@ -2,6 +2,7 @@
  * The document a run on the GPU cloud is made from: docs.vessl.ai/reference/yaml/run-yaml. Its text is what the API takes, what a
  * preview shows, and what the cloud's own client submits as it is (`vessl run create -f`).
  */
+import { createHash } from "node:crypto";
 import { stringify } from "yaml";
 import { z } from "zod";
 import { PIPELINES, type PipelineName } from "../../components/pipelines.ts";
@@ -38,6 +39,8 @@ const LATER = "(known after up)";
 const FINGERPRINT_TAG = "fingerprint-";
 /** Characters of the fingerprint in its tag: enough to be sure, short enough for any limit on tags. */
 const TAG_CHARACTERS = 32;
+
+const CACHE_KEY_CHARACTERS = 16;
 
 /** Known kinds of GPU, to name the one of a preset in a tag. */
 const GPU_KINDS = /(?:^|-)(a100|h100|h200|b200|l40s|l40|l4|a10|v100|t4)(?:-|$)/;
@@ -114,7 +117,8 @@ function commandOf(spec: RunSpec, cloud: CloudRun): string {
   const entry = ["python", "-m", "weighted_mtp.entry"];
   if (cloud.delivery === "s3") {
     const { storage, name } = spec.volumes.models;
-    for (const model of spec.models) entry.push("--fetch", `${storage}/${name}/${model}=${modelsRoot(spec)}/${model}`);
+    for (const model of Object.keys(spec.models))
+      entry.push("--fetch", `${storage}/${name}/${model}=${modelsRoot(spec)}/${model}`);
   }
   const critic = criticOf(spec);
   if (critic?.fetch !== undefined) entry.push("--fetch", critic.fetch);
@@ -127,9 +131,15 @@ function commandOf(spec: RunSpec, cloud: CloudRun): string {
   return `exec ${[...entry, "--", ...launch, ...trainer].map(quote).join(" ")}`;
 }
 
-/** A cache that is kept from run to run is where the models are fetched to. */
+/**
+ * A cache that is kept from run to run is where the models are fetched to: below a hash of their content, so that another model of the
+ * same name is not taken for the one that lies there.
+ */
 function modelsRoot(spec: RunSpec): string {
-  return cloudOf(spec).cache?.path ?? MODELS;
+  const { cache } = cloudOf(spec);
+  if (cache === undefined) return MODELS;
+  const content = createHash("sha256").update(JSON.stringify(Object.entries(spec.models).sort()));
+  return `${cache.path}/${content.digest("hex").slice(0, CACHE_KEY_CHARACTERS)}`;
 }
 
 /** Where the critic is in the container, and, unless a volume brings it, what fetches it there. */

@@ -37,7 +37,7 @@ export function specOf(backend: Backend, change: Partial<RunSpec> = {}): RunSpec
     trainerConfig: { pipeline, training: { seed: 1 } },
     checkpointUri: backend.checkpointUri(stack, pipeline, fingerprint),
     volumes: { models: { storage: "disk", name: "models" }, datasets: { storage: "disk", name: "datasets" } },
-    models: ["tiny-mtp"],
+    models: { "tiny-mtp": "hash of tiny-mtp" },
     maxDurationSeconds: 3600,
     trackerUrl: "http://127.0.0.1:1",
     experiment: "weighted-mtp/dev/x",

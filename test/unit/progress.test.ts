@@ -55,3 +55,10 @@ test.each([
 ])("%d bytes read as %s", (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
 });
+
+test("checkpoints that do not get away are told beside the progress, until they do", () => {
+  const line = '[wmtp] {"event":"phase","name":"train"}';
+  const failing = '[wmtp] {"event":"upload_failing","message":"access denied"}';
+  expect(progressLine("ntp", [line, failing])).toBe("ntp: train; CHECKPOINTS ARE NOT UPLOADED (access denied)");
+  expect(progressLine("ntp", [line, failing, '[wmtp] {"event":"upload_ok"}'])).toBe("ntp: train");
+});

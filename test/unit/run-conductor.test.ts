@@ -96,7 +96,7 @@ describe("submit", () => {
         gpus: 1,
         trainerConfig: baseline.trainerConfig,
         checkpointUri: baseline.checkpointUri,
-        models: ["base"],
+        models: { base: "hash of base" },
         volumes: { models: { storage: "disk", name: "models" }, datasets: { storage: "disk", name: "datasets" } },
         maxDurationSeconds: 60,
         trackerUrl: "http://tracker",

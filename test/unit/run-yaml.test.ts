@@ -18,7 +18,7 @@ function specOf(change: Partial<RunSpec> = {}, cloud: Partial<CloudRun> = {}): R
       models: { storage: "s3://wmtp", name: "models" },
       datasets: { storage: "vessl-storage", name: "weighted-mtp-datasets" },
     },
-    models: ["llama-7b-mtp"],
+    models: { "llama-7b-mtp": "hash of the model" },
     maxDurationSeconds: 172_800,
     trackerUrl: "https://tracker",
     experiment: "weighted-mtp/production/baseline-mtp",
@@ -98,11 +98,14 @@ test("models from a volume: imported, and not fetched", () => {
   expect(command(spec)).not.toContain("--fetch");
 });
 
-test("a cache: mounted live, fetched into, read from", () => {
-  const spec = specOf({}, { cache: { path: "/cache/models", mount: "nfs://10.0.0.1/models" } });
+test("a cache: mounted live, fetched into, read from; by content, so that no other model of that name is read", () => {
+  const cache = { path: "/cache/models", mount: "nfs://10.0.0.1/models" };
+  const spec = specOf({}, { cache });
   expect(runDocument(spec).mount).toEqual({ "/cache/models/": "nfs://10.0.0.1/models" });
-  expect(command(spec)).toContain("--fetch s3://wmtp/models/llama-7b-mtp=/cache/models/llama-7b-mtp ");
-  expect(JSON.parse(runDocument(spec).env.WMTP_CONFIG as string).paths.models).toBe("/cache/models");
+  const rootOf = (of: RunSpec) => JSON.parse(runDocument(of).env.WMTP_CONFIG as string).paths.models as string;
+  expect(rootOf(spec)).toMatch(/^\/cache\/models\/[0-9a-f]{16}$/);
+  expect(command(spec)).toContain(`--fetch s3://wmtp/models/llama-7b-mtp=${rootOf(spec)}/llama-7b-mtp `);
+  expect(rootOf(specOf({ models: { "llama-7b-mtp": "another" } }, { cache }))).not.toBe(rootOf(spec));
 });
 
 test("a critic in the bucket is fetched; one in a volume is imported with it", () => {

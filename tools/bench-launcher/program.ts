@@ -22,7 +22,7 @@ const cloud: CloudRun = {
 
 function filled(volumeName: string): Upload {
   const at = { place, storage, volumeName };
-  const volume = new Volume(volumeName, { ...at, tags: ["bench"], forceDelete: false });
+  const volume = new Volume(volumeName, { ...at, tags: ["bench"], forceDelete: false, owner: undefined });
   const content = { ...at, source: join(sources, volumeName), optional: false };
   return new Upload(volumeName, content, { dependsOn: volume });
 }
