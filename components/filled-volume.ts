@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { VolumeRef } from "../launcher/backend.ts";
 import type { Place } from "../launcher/by-place.ts";
 import { Upload, Volume } from "./launcher-resources.ts";
 
@@ -33,15 +34,14 @@ export interface FilledVolumeArgs {
 
 /** A volume and what must be in it. Dependents learn the hash of each subtree in a preview, before anything was moved. */
 export class FilledVolume extends pulumi.ComponentResource {
-  readonly storage: string;
-  readonly volumeName: string;
+  /** What a run is told of it. */
+  readonly ref: VolumeRef;
   private readonly subtrees: pulumi.Output<Record<string, string>>;
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
     const { place, kind, storage, volumeName, source, optional = false, protect = false, forceDelete = false } = args;
     super("wmtp:index:FilledVolume", name, { kind, storage, volumeName, source }, opts);
-    this.storage = storage;
-    this.volumeName = volumeName;
+    this.ref = { storage, name: volumeName };
     const volume = storage.startsWith("s3://")
       ? undefined
       : new Volume(

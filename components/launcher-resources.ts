@@ -1,5 +1,6 @@
 /** The launcher's resources as a Pulumi program sees them; what they do is written in `launcher/resources/`. */
 import * as pulumi from "@pulumi/pulumi";
+import type { CloudRun } from "../launcher/backend.ts";
 import type { Place } from "../launcher/by-place.ts";
 import type { OrgSecretInputs } from "../launcher/resources/org-secret.ts";
 import type { RunInputs } from "../launcher/resources/run.ts";
@@ -12,6 +13,12 @@ type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "checkpoint
 type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
 /** Arguments of what is either on this machine or on the GPU cloud. */
 type PlacedArgs<Inputs> = Args<Omit<Inputs, "place">> & { readonly place: pulumi.Input<Place> };
+
+/** Parts of it may be known later than others. */
+export type CloudRunArgs = {
+  readonly [Part in keyof Omit<CloudRun, "env">]: pulumi.Input<CloudRun[Part] | undefined>;
+} & { readonly env: Readonly<Record<string, pulumi.Input<string>>> };
+type RunArgs = Omit<PlacedArgs<RunInputs>, "name" | "cloud"> & { readonly cloud: CloudRunArgs | undefined };
 
 export class Volume extends pulumi.CustomResource {
   constructor(name: string, args: PlacedArgs<VolumeInputs>, opts?: pulumi.CustomResourceOptions) {
@@ -41,7 +48,7 @@ export class Run extends pulumi.CustomResource {
   declare readonly fingerprint: pulumi.Output<string>;
   declare readonly checkpointUri: pulumi.Output<string>;
 
-  constructor(name: string, args: Omit<PlacedArgs<RunInputs>, "name">, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: RunArgs, opts?: pulumi.CustomResourceOptions) {
     super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
   }
 }

@@ -15,7 +15,7 @@ export type SecretVariable = (typeof SECRET_VARIABLES)[number];
 /** How a run on the GPU cloud gets at its bucket and its tracker. */
 export interface RunAccess {
   /** Plain variables. */
-  readonly env: pulumi.Input<Record<string, pulumi.Input<string>>>;
+  readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   /** Name of the organization's secret that holds a variable, by variable. */
   readonly secrets: pulumi.Input<Record<string, string>>;
   /** The base's credential for a private image, where the stack names none; undefined: a public image. */
@@ -24,18 +24,18 @@ export interface RunAccess {
   readonly dependsOn: readonly pulumi.Resource[];
 }
 
-/** Plain variables of every run. @param caCertificate PEM of the tracker's own CA; empty where everybody's CAs do */
+/** Plain variables of every run; one that is empty is left out. @param caCertificate PEM of the tracker's own CA, or empty */
 export function plainVariables(args: {
   readonly region: pulumi.Input<string>;
   readonly bucket: pulumi.Input<string>;
   readonly caCertificate: pulumi.Input<string>;
-}): pulumi.Output<Record<string, string>> {
-  return pulumi.output(args).apply<Record<string, string>>(({ region, bucket, caCertificate }) => ({
-    AWS_DEFAULT_REGION: region,
-    S3_BUCKET_NAME: bucket,
+}): Record<string, pulumi.Input<string>> {
+  return {
+    AWS_DEFAULT_REGION: args.region,
+    S3_BUCKET_NAME: args.bucket,
     MLFLOW_TRACKING_USERNAME: RUNS_USER,
-    ...(caCertificate === "" ? {} : { WMTP_TRACKER_CA: caCertificate }),
-  }));
+    WMTP_TRACKER_CA: args.caCertificate,
+  };
 }
 
 /**

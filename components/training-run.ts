@@ -1,9 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { CloudRun } from "../launcher/backend.ts";
 import type { Place } from "../launcher/by-place.ts";
 import type { RunSettings, StackConfig } from "./config.ts";
 import type { FilledVolume } from "./filled-volume.ts";
-import { Run } from "./launcher-resources.ts";
+import { type CloudRunArgs, Run } from "./launcher-resources.ts";
 import { PIPELINES, type PipelineName } from "./pipelines.ts";
 import type { RunAccess } from "./run-access.ts";
 
@@ -60,7 +59,7 @@ export class TrainingRun extends pulumi.ComponentResource {
         checkpoints: criticDirectory === undefined ? undefined : checkpoints?.hashesOf([criticDirectory]),
         resultsVersion: config.resultsVersion,
         rerun: settings.rerun,
-        volumes: { storage: models.storage, models: models.volumeName, datasets: datasets.volumeName },
+        volumes: { models: models.ref, datasets: datasets.ref },
         trackerUrl,
         image,
         cloud: access === undefined ? undefined : cloudOf(config, settings, access, criticVolume),
@@ -97,28 +96,26 @@ function checkpointsOf(needs: readonly PipelineName[], find: (pipeline: Pipeline
   return Object.fromEntries(found);
 }
 
-/** What the run takes on the GPU cloud. */
+/** What the run takes on the GPU cloud. Each part is known as early as it can be: a preview looks at the cluster and its presets. */
 function cloudOf(
   { launcher, models, image }: StackConfig,
   { gpus }: RunSettings,
   { env, secrets, pullCredential }: RunAccess,
   criticVolume: FilledVolume | undefined,
-): pulumi.Output<CloudRun> {
+): CloudRunArgs {
   const { cluster, presets } = launcher.vessl;
   const { cache } = models;
-  const own = image.pullCredential;
-  return pulumi.output({
+  const credential = image.pullCredential ?? pullCredential;
+  return {
     cluster,
     preset: presets[gpus],
-    ...(own === undefined && pullCredential === undefined ? {} : { pullCredential: own ?? pullCredential }),
+    ...(credential === undefined ? {} : { pullCredential: credential }),
     delivery: models.delivery,
     ...(cache === undefined ? {} : { cache: { path: cache.path, mount: cache.mount } }),
-    ...(criticVolume === undefined
-      ? {}
-      : { checkpointsVolume: { storage: criticVolume.storage, name: criticVolume.volumeName } }),
+    ...(criticVolume === undefined ? {} : { checkpointsVolume: criticVolume.ref }),
     env,
     secrets,
-  });
+  };
 }
 
 /** `old-critic` of `old-critic/checkpoint_best`; undefined for a URI, which is in no volume. */

@@ -59,7 +59,7 @@ export interface CloudRun {
   readonly cache?: { readonly path: string; readonly mount: string };
   /** The volume that a critic named by its path lies in. */
   readonly checkpointsVolume?: VolumeRef;
-  /** Plain variables. */
+  /** Plain variables; empty ones are left out. */
   readonly env: Readonly<Record<string, string>>;
   /** Variables that are secret: the organization's secret that holds each, by name. */
   readonly secrets: Readonly<Record<string, string>>;

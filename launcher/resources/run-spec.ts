@@ -2,11 +2,9 @@
 import type { RunSpec } from "../backend.ts";
 import { bestOf } from "../completion.ts";
 import type { RunInputs } from "./run.ts";
-import { refOf } from "./volume.ts";
 
 /** @param inputs as `check` has filled them. */
 export function specOf(inputs: RunInputs): RunSpec {
-  const volume = (volumeName: string) => refOf({ storage: inputs.volumes.storage, volumeName });
   return {
     name: inputs.name as string,
     stack: inputs.stack,
@@ -16,7 +14,7 @@ export function specOf(inputs: RunInputs): RunSpec {
     trainerConfig: inputs.trainerConfig,
     checkpointUri: inputs.checkpointUri as string,
     ...criticOf(inputs),
-    volumes: { models: volume(inputs.volumes.models), datasets: volume(inputs.volumes.datasets) },
+    volumes: inputs.volumes,
     models: inputs.models,
     maxDurationSeconds: inputs.maxDurationSeconds,
     trackerUrl: inputs.trackerUrl,

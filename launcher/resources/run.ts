@@ -3,7 +3,7 @@
  * not; `delete` stops what still runs and removes nothing.
  */
 
-import type { Backend, CloudRun, Completion, RunState, Subtrees } from "../backend.ts";
+import type { Backend, CloudRun, Completion, RunState, Subtrees, VolumeRef } from "../backend.ts";
 import type { Placed } from "../by-place.ts";
 import { findCompletion } from "../completion.ts";
 import { messageOf } from "../errors.ts";
@@ -28,7 +28,8 @@ export interface RunInputs extends Placed {
   readonly resultsVersion: string;
   readonly rerun?: string;
 
-  readonly volumes: { readonly storage: string; readonly models: string; readonly datasets: string };
+  /** Models may be in a bucket while data is in a volume. */
+  readonly volumes: { readonly models: VolumeRef; readonly datasets: VolumeRef };
   readonly trackerUrl: string;
   /** What it runs in, by digest; the local target has none. Recorded, and no reason to train again. */
   readonly image?: string;

@@ -97,8 +97,9 @@ export class VesslBackend implements Backend {
     }
   }
 
-  describe(spec: RunSpec): string {
-    return runYaml(spec);
+  /** Undefined as long as a base, whose secrets it names, is not known. */
+  describe(spec: RunSpec): string | undefined {
+    return (spec.cloud?.secrets as unknown) === UNKNOWN ? undefined : runYaml(spec);
   }
 
   pollMs(looks: number): number {

@@ -100,7 +100,7 @@ function environmentOf(spec: RunSpec, { env, secrets }: CloudRun): RunYaml["env"
     paths: { models: modelsRoot(spec), datasets: DATASETS, output, scores: `${output}/scores` },
   };
   return {
-    ...env,
+    ...Object.fromEntries(Object.entries(env).filter(([, value]) => value !== "")),
     MLFLOW_TRACKING_URI: spec.trackerUrl,
     MLFLOW_EXPERIMENT_NAME: spec.experiment,
     MLFLOW_DISABLE_TELEMETRY: "true",

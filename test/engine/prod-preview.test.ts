@@ -1,7 +1,9 @@
 /** A preview of prod by the real engine, offline: the whole graph, in dependency order, and no secret anywhere. */
-import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { parse } from "yaml";
 import { EngineStack } from "../support/engine-stack.ts";
+import { VesslCloud } from "../support/vessl-cloud.ts";
 
 jest.setTimeout(300_000);
 const PROJECT = resolve(import.meta.dirname, "..", "..");
@@ -73,6 +75,47 @@ test("an update with runs and no login to the GPU cloud is refused before anythi
   expect(code).not.toBe(0);
   expect(text).toContain("there is no login for the GPU cloud, so nothing was created or changed");
   expect(stack.state().deployment.resources?.filter(({ type }) => !type.startsWith("pulumi:")) ?? []).toEqual([]);
+});
+
+test("with a login and the models at hand it looks at the cluster, and shows each run as far as it is known", async () => {
+  const cloud = await VesslCloud.start();
+  const before = stack.configuration();
+  const file = (...path: string[]) => {
+    const target = join(stack.root, "sources", ...path);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, "content");
+  };
+  for (const model of ["llama-7b-mtp", "sheared-llama-2.7b"]) file("models", model, "model.safetensors");
+  file("datasets", "codecontests", "processed", "train.jsonl");
+  const sources = { models: join(stack.root, "sources", "models"), datasets: join(stack.root, "sources", "datasets") };
+  stack.configure({
+    "wmtp:launcher.vessl": { organization: cloud.organization, project: cloud.project },
+    "wmtp:volumes": { sources },
+  });
+  try {
+    const { code, text } = stack.pulumiIn({ ...stack.env, ...cloud.env }, "preview", "--json");
+    expect({ code, text }).toMatchObject({ code: 0 });
+    const { steps } = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)) as { steps: Step[] };
+    const run = steps.find(({ urn }) => urn.endsWith("launcher:index:Run::rho1"))?.newState.inputs;
+    const shown = parse(run?.submission as string);
+    expect(shown).toMatchObject({
+      name: run?.name,
+      image: "(known after up)",
+      import: { "/app/datasets/": "volume://vessl-storage/weighted-mtp-datasets" },
+      resources: { cluster: "vessl-kr-a100-80g-sxm", preset: "gpu-a100-80g-large" },
+      env: { MLFLOW_TRACKING_URI: "(known after up)", WMTP_TRACKER_CA: "(known after up)", S3_BUCKET_NAME: "wmtp" },
+    });
+    expect(shown.run[0].command).toContain(
+      "--fetch s3://wmtp/models/sheared-llama-2.7b=/app/models/sheared-llama-2.7b ",
+    );
+    stack.configure({ "wmtp:launcher.vessl.cluster": "moon" });
+    const refused = stack.pulumiIn({ ...stack.env, ...cloud.env }, "preview");
+    expect(refused.code).not.toBe(0);
+    expect(refused.text).toContain('cluster "moon" does not exist');
+  } finally {
+    stack.restore(before);
+    await cloud.dispose();
+  }
 });
 
 test("an open tracker with the waiver of the stack file's comment is fine, its date unquoted as YAML has it", () => {

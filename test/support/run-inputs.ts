@@ -15,7 +15,7 @@ export function uncheckedInputs(change: Partial<RunInputs> = {}): RunInputs {
     datasets: { data: "hash of data" },
     needs: {},
     resultsVersion: "1",
-    volumes: { storage: "disk", models: "models", datasets: "datasets" },
+    volumes: { models: { storage: "disk", name: "models" }, datasets: { storage: "disk", name: "datasets" } },
     trackerUrl: "http://tracker",
     experiment: "weighted-mtp/dev/x",
     tags: ["a", "b"],

@@ -115,6 +115,19 @@ describe("the GPU cloud", () => {
     }
   });
 
+  test("cluster and preset are known in the first preview, whatever is not", async () => {
+    const { registered } = await runProgram(prod, { ...PREVIEW, known: false });
+    for (const { inputs } of ofType(registered, "launcher:index:Run")) {
+      expect(inputs.cloud).toMatchObject({
+        cluster: "vessl-kr-a100-80g-sxm",
+        preset: expect.stringMatching(/^gpu-a100-80g-(small|large)$/),
+        delivery: "s3",
+        env: { S3_BUCKET_NAME: "wmtp" },
+        secrets: { AWS_ACCESS_KEY_ID: "WMTP_PROD_AWS_ACCESS_KEY_ID" },
+      });
+    }
+  });
+
   test("models go into the bucket, once it is there; data and checkpoints into volumes that are protected", async () => {
     const { registered } = await runProgram(prod, PREVIEW);
     const uploads = Object.fromEntries(

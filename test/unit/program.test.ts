@@ -86,7 +86,10 @@ test("the inputs of a run, all of them", async () => {
       critic: { fingerprint: "fingerprint of critic", checkpointUri: "local://checkpoints/minitest/critic" },
     },
     resultsVersion: new TrainerConfigs().resultsVersion,
-    volumes: { storage: "local-storage", models: "wmtp-minitest-models", datasets: "wmtp-minitest-datasets" },
+    volumes: {
+      models: { storage: "local-storage", name: "wmtp-minitest-models" },
+      datasets: { storage: "local-storage", name: "wmtp-minitest-datasets" },
+    },
     trackerUrl: "http://127.0.0.1:15000",
     experiment: "weighted-mtp/minitest/verifiable-wmtp",
     tags: ["weighted-mtp", "verifiable", "2gpu", "minitest"],

@@ -52,7 +52,7 @@ describe("check", () => {
   const fingerprint = async (change: Partial<RunInputs>) => (await check(uncheckedInputs(change))).inputs.fingerprint;
 
   test.each<[keyof RunInputs, Partial<RunInputs>]>([
-    ["volumes", { volumes: { storage: "x", models: "x", datasets: "x" } }],
+    ["volumes", { volumes: { models: { storage: "x", name: "x" }, datasets: { storage: "x", name: "y" } } }],
     ["trackerUrl", { trackerUrl: "http://moved" }],
     ["experiment", { experiment: "other" }],
     ["tags", { tags: [] }],

@@ -170,3 +170,11 @@ test.each([
 test("a word with spaces and quotes reaches the trainer whole", () => {
   expect(command(specOf({ tags: ["it's", "a b"] }))).toMatch(/--tags 'it'\\''s,a b'$/);
 });
+
+test("a variable that is empty is left out; one that is not known yet says so", () => {
+  const env = { S3_BUCKET_NAME: "wmtp", WMTP_TRACKER_CA: "" };
+  expect(runDocument(specOf({}, { env })).env).not.toHaveProperty("WMTP_TRACKER_CA");
+  expect(runYaml(specOf({}, { env: { ...env, WMTP_TRACKER_CA: UNKNOWN } }))).toContain(
+    "WMTP_TRACKER_CA: (known after up)",
+  );
+});

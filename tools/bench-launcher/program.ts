@@ -49,7 +49,7 @@ for (let number = 0; number < runs; number += 1) {
       checkpoints: undefined,
       resultsVersion: "1",
       rerun: undefined,
-      volumes: { storage, models: "models", datasets: "datasets" },
+      volumes: { models: { storage, name: "models" }, datasets: { storage, name: "datasets" } },
       trackerUrl: "https://203.0.113.10",
       image: `ghcr.io/my-org/wmtp@sha256:${"a".repeat(64)}`,
       cloud,
