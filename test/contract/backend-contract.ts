@@ -283,7 +283,8 @@ export function describeBackend(name: string, makeBackend: () => Promise<Backend
         runId: expect.stringMatching(/.+/),
         runUrl: expect.stringMatching(/:\/\//),
       });
-      expect(await backend.activeRuns(STACK)).toEqual([state]);
+      const { waiting, runningSeconds, ...lasting } = state; // those two tell the time
+      expect(await backend.activeRuns(STACK)).toEqual([expect.objectContaining(lasting)]);
       expect(await backend.activeRuns("other")).toEqual([]);
       expect(await backend.findRun("other", spec.name)).toBeUndefined();
       expect(await backend.readCompletion(spec.checkpointUri)).toBeUndefined();
