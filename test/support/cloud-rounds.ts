@@ -58,6 +58,21 @@ export class CloudRounds {
     return result;
   }
 
+  /** The update ends well, and what it says. */
+  green(): string {
+    const { code, text } = this.up();
+    expect({ code, text }).toMatchObject({ code: 0 });
+    expect(this.stack.runs()[PIPELINE]).toMatchObject({ status: "completed", steps: 10 });
+    return text;
+  }
+
+  /** The update ends badly, and what it says. */
+  red(): string {
+    const { code, text } = this.up();
+    expect({ code, text }).not.toMatchObject({ code: 0 });
+    return text;
+  }
+
   start(stack = this.stack): Started {
     const up = stack.startUp();
     let text = "";

@@ -1,122 +1,26 @@
-/**
- * The GPU cloud at its worst, under the real engine: whatever it does, a run trains once and counts once, an update says what happened,
- * and the next one goes on from there.
- */
-import { isDuplicate } from "../../launcher/vessl/run-status.ts";
-import { CloudRounds, PIPELINE, SUBMIT } from "../support/cloud-rounds.ts";
+/** How a run on the GPU cloud can end, or not: what the update says of it, and what the next one does. The real engine. */
+import { CloudRounds, PIPELINE } from "../support/cloud-rounds.ts";
 
-const LIST = { method: "GET", path: "/run_executions\\?" };
 let rounds: CloudRounds;
 
 jest.setTimeout(300_000);
 beforeAll(async () => {
-  rounds = await CloudRounds.start("faults");
+  rounds = await CloudRounds.start("endings");
 }, 360_000);
 beforeEach(() => rounds.next());
 afterEach(async () => expect(await rounds.leaks()).toEqual([]));
 afterAll(() => rounds?.dispose());
 
-/** The update ends well, and what it says. */
-function green(): string {
-  const { code, text } = rounds.up();
-  expect({ code, text }).toMatchObject({ code: 0 });
-  expect(rounds.stack.runs()[PIPELINE]).toMatchObject({ status: "completed", steps: 10 });
-  return text;
-}
-
-/** The update ends badly, and what it says. */
-function red(): string {
-  const { code, text } = rounds.up();
-  expect({ code, text }).not.toMatchObject({ code: 0 });
-  return text;
-}
-
-describe("the API does not answer as it should", () => {
-  test("a storm of 429, 500 and 503 over every endpoint, and over S3, from nothing to trained", async () => {
-    const endpoints = ["organizations", "projects", "clusters", "resource_specs", "storages", "volumes", "federate"];
-    const paths = [...endpoints.map((name) => `/${name}(\\?|$)`), "/volumes/[^/]+$", "/logs\\?"];
-    await rounds.cloud.faults(
-      ...[...paths.map((path) => ({ path })), LIST, SUBMIT].flatMap((where) => [
-        { ...where, effect: { status: 503, retryAfter: 1 } },
-        { ...where, effect: { status: 429 } },
-        { ...where, effect: { status: 500 } },
-      ]),
-    );
-    await rounds.cloud.s3Faults({ times: 12, effect: { status: 503 } });
-    green();
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-
-  test("connections that hang, in the wait and at the submission", async () => {
-    await rounds.cloud.faults({ ...LIST, effect: "hang" }, { ...SUBMIT, effect: "hang" });
-    green();
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-
-  test("an outage in the middle of the wait: it goes on by itself", async () => {
-    await rounds.next(4);
-    const up = rounds.start();
-    await rounds.trains();
-    await rounds.cloud.kill();
-    await new Promise((wake) => setTimeout(wake, 3_000));
-    await rounds.cloud.restart();
-    expect(await up.ended).toMatchObject({ code: 0 });
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-
-  test.each(["drop", "truncate"] as const)("the answer to a submission is lost (%s): one run", async (effect) => {
-    await rounds.cloud.faults({ ...SUBMIT, effect });
-    green();
-    expect(await rounds.statuses()).toEqual(["completed"]);
-    expect((await rounds.cloud.runs()).filter(isDuplicate)).toEqual([]);
-  });
-
-  test("a submission that never arrived is made again", async () => {
-    await rounds.cloud.faults({ ...SUBMIT, effect: "refuse" });
-    green();
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-});
-
-describe("the token", () => {
-  test("expires in the middle of the wait: detached, and attached to again with a new one", async () => {
-    await rounds.next(12);
-    const up = rounds.start();
-    await rounds.trains();
-    await rounds.cloud.revokeToken();
-    const { code, text } = await up.ended;
-    await rounds.cloud.revokeToken(false);
-    expect({ code, text }).not.toMatchObject({ code: 0 });
-    expect(text).toContain("the login has expired");
-    expect(text).toContain("is still running; run pulumi up again to attach");
-    expect(rounds.stack.runs()[PIPELINE]).toMatchObject({ status: "running" });
-    expect(await rounds.statuses()).toEqual(["running"]);
-    expect(green()).toContain("attached to attempt 1");
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-
-  test("has expired before: nothing is submitted, and the text says what to do", async () => {
-    await rounds.cloud.revokeToken();
-    const text = red();
-    await rounds.cloud.revokeToken(false);
-    expect(text).toContain("the login has expired");
-    expect(text).toContain("vessl configure");
-    expect(await rounds.statuses()).toEqual([]);
-    green();
-    expect(await rounds.statuses()).toEqual(["completed"]);
-  });
-});
-
 describe("a run", () => {
   test("fails by an error of its program: not repeated; the last lines and a diagnosis; the next update tries again", async () => {
     rounds.fail("RuntimeError: CUDA out of memory. Tried to allocate 2 GiB");
-    const text = red();
+    const text = rounds.red();
     expect(text).toContain("Tried to allocate 2 GiB");
     expect(text).toContain("batch_size");
     expect(await rounds.statuses()).toEqual(["failed"]);
     expect(rounds.stack.runs()[PIPELINE]).toMatchObject({ status: "failed", attempts: 1 });
     rounds.fail(undefined);
-    green();
+    rounds.green();
     expect(await rounds.statuses()).toEqual(["failed", "completed"]);
     expect(rounds.stack.runs()[PIPELINE]).toMatchObject({ attempts: 2 });
   });
@@ -150,12 +54,12 @@ describe("a run", () => {
     expect({ code, text }).not.toMatchObject({ code: 0 });
     expect(text).toContain("terminated on the cloud, not by pulumi");
     expect(text).toContain(`wmtp retry ${PIPELINE}`);
-    const refused = red();
+    const refused = rounds.red();
     expect(refused).toContain("terminated on the cloud, not by pulumi");
     expect(refused).toContain(`wmtp retry ${PIPELINE}`);
     expect(await rounds.statuses()).toEqual(["terminated"]);
     expect(rounds.stack.wmtp("retry", PIPELINE)).toMatchObject({ code: 0 });
-    green();
+    rounds.green();
     expect(await rounds.statuses()).toEqual(["terminated", "completed"]);
   });
 
@@ -167,7 +71,7 @@ describe("a run", () => {
     await rounds.cloud.client("run", "delete", String(run.id));
     const { code, text } = await up.ended;
     expect({ code, text }).not.toMatchObject({ code: 0 });
-    green();
+    rounds.green();
     expect(await rounds.statuses()).toEqual(["completed"]);
   });
 
@@ -179,14 +83,14 @@ describe("a run", () => {
     const { code, text } = await up.ended;
     expect({ code, text }).not.toMatchObject({ code: 0 });
     expect(text).toContain("it was deleted on the cloud, not by pulumi; run pulumi up again to start it anew");
-    green();
+    rounds.green();
     expect(await rounds.statuses()).toEqual(["completed"]);
   });
 
   test("is stuck in the queue longer than launcher.wait: detached; a later update attaches", async () => {
     await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline: [] });
     rounds.stack.configure({ "wmtp:launcher.wait": "5s" });
-    const text = red();
+    const text = rounds.red();
     rounds.stack.configure({ "wmtp:launcher.wait": undefined });
     expect(text).toContain("queued for");
     expect(text).toContain(`launcher.wait (5s) is over: ${PIPELINE} is still running; run pulumi up again to attach`);
@@ -206,16 +110,16 @@ describe("a run", () => {
       { status: "failed", reason: "Preempted: spot node reclaimed", after: 5_000 },
     ];
     await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline });
-    expect(green()).toContain('the cloud says "hibernating"');
+    expect(rounds.green()).toContain('the cloud says "hibernating"');
     expect(await rounds.statuses()).toEqual(["failed", "completed"]);
   });
 
   test("is stopped by the cloud: a failure, not repeated; the next update tries again", async () => {
     const timeline = [{ status: "running" }, { status: "stopped", reason: "Quota of credits is used up", after: 500 }];
     await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline });
-    expect(red()).toContain("stopped by the cloud: Quota of credits is used up");
+    expect(rounds.red()).toContain("stopped by the cloud: Quota of credits is used up");
     expect(await rounds.statuses()).toEqual(["stopped"]);
-    green();
+    rounds.green();
     expect(await rounds.statuses()).toEqual(["stopped", "completed"]);
   });
 });
