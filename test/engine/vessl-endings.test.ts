@@ -88,7 +88,7 @@ describe("a run", () => {
   });
 
   test("is stuck in the queue longer than launcher.wait: detached; a later update attaches", async () => {
-    await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline: [] });
+    await rounds.cloud.script({ title: "^wmtp-endings-", times: 1, timeline: [] });
     rounds.stack.configure({ "wmtp:launcher.wait": "5s" });
     const text = rounds.red();
     rounds.stack.configure({ "wmtp:launcher.wait": undefined });
@@ -109,14 +109,14 @@ describe("a run", () => {
       { status: "hibernating", after: 500 },
       { status: "failed", reason: "Preempted: spot node reclaimed", after: 5_000 },
     ];
-    await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline });
+    await rounds.cloud.script({ title: "^wmtp-endings-", times: 1, timeline });
     expect(rounds.green()).toContain('the cloud says "hibernating"');
     expect(await rounds.statuses()).toEqual(["failed", "completed"]);
   });
 
   test("is stopped by the cloud: a failure, not repeated; the next update tries again", async () => {
     const timeline = [{ status: "running" }, { status: "stopped", reason: "Quota of credits is used up", after: 500 }];
-    await rounds.cloud.script({ title: "^wmtp-faults-", times: 1, timeline });
+    await rounds.cloud.script({ title: "^wmtp-endings-", times: 1, timeline });
     expect(rounds.red()).toContain("stopped by the cloud: Quota of credits is used up");
     expect(await rounds.statuses()).toEqual(["stopped"]);
     rounds.green();
