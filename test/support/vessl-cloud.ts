@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { CloudPlace } from "../../launcher/by-place.ts";
 import { signalGroup } from "../../launcher/local/process.ts";
 import type { Fault } from "../vessl/stub/faults.ts";
 import { bucketDirectory } from "../vessl/stub/gateway.ts";
@@ -79,6 +80,18 @@ export class VesslCloud {
 
   get s3Url(): string {
     return `http://127.0.0.1:${this.ready.ports.s3}`;
+  }
+
+  /** Where a stack is that has its volumes and runs here, and its bucket behind it. */
+  get place(): CloudPlace {
+    return {
+      target: "vessl",
+      organization: this.organization,
+      project: this.project,
+      bucket: OWN_BUCKET,
+      region: REGION,
+      checkpoints: "checkpoints/",
+    };
   }
 
   /** Everything our launcher needs. */

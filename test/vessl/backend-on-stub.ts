@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RunSpec } from "../../launcher/backend.ts";
-import type { CloudPlace } from "../../launcher/by-place.ts";
 import { VesslApi } from "../../launcher/vessl/api.ts";
 import { VesslBackend } from "../../launcher/vessl/backend.ts";
 import { VesslHttp } from "../../launcher/vessl/http.ts";
@@ -17,14 +16,7 @@ export async function makeVessl(): Promise<BackendUnderTest> {
   const home = mkdtempSync(join(tmpdir(), "wmtp-vessl-home-"));
   const outer = { ...process.env };
   Object.assign(process.env, cloud.env);
-  const place: CloudPlace = {
-    target: "vessl",
-    organization: cloud.organization,
-    project: cloud.project,
-    bucket: "wmtp",
-    region: "eu-north-1",
-    checkpoints: "checkpoints/",
-  };
+  const { place } = cloud;
   const api = new VesslApi(new VesslHttp(cloud.token), place.organization, place.project);
   const options = { journal: join(home, "uploads"), hashCache: join(home, "hashes"), webHost: cloud.url };
   const backend = new VesslBackend({ place, api, ...options });

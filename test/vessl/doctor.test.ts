@@ -4,7 +4,6 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { stringify } from "yaml";
-import type { CloudPlace } from "../../launcher/by-place.ts";
 import { fingerprintTag } from "../../launcher/vessl/run-yaml.ts";
 import { putSecrets } from "../support/cloud-stack.ts";
 import { eventually } from "../support/eventually.ts";
@@ -248,17 +247,7 @@ describe("wmtp doctor", () => {
 describe("a run on the cloud", () => {
   const NAME = "wmtp-dev-critic-01234567";
   const RUN = "launcher:index:Run";
-  const inputs = () => {
-    const place: CloudPlace = {
-      target: "vessl",
-      organization: cloud.organization,
-      project: cloud.project,
-      bucket: "wmtp",
-      region: "eu-north-1",
-      checkpoints: "checkpoints/",
-    };
-    return { stack: "dev", pipeline: "critic", name: NAME, place };
-  };
+  const inputs = () => ({ stack: "dev", pipeline: "critic", name: NAME, place: cloud.place });
   const resource = () => ({ urn: `urn:pulumi:dev::wmtp::${RUN}::critic`, type: RUN, id: NAME, inputs: inputs() });
   /** A state with the run in it, or with the create that is making it. */
   const stateSays = (deployment: object) => pulumiSays({ "stack export --stack dev": { version: 3, deployment } });
