@@ -142,8 +142,12 @@ export class VesslRuns {
   /** @param attempts of one name, oldest first */
   private async endDuplicates(attempts: readonly RunInfo[]): Promise<void> {
     const [oldest, ...younger] = attempts.filter((run) => !isOver(run));
-    for (const { id } of younger) await this.end(id, `${MESSAGES.duplicate}${oldest?.id}`);
-    if (younger.length > 0) this.forget();
+    if (younger.length === 0) return;
+    try {
+      for (const { id } of younger) await this.end(id, `${MESSAGES.duplicate}${oldest?.id}`);
+    } finally {
+      this.forget(); // also when one cannot be ended: what was listed does not show its mark
+    }
   }
 
   /** The reason first: once a run is over, nobody can tell who ended it. */
