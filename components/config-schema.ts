@@ -266,9 +266,20 @@ const cost = z
       .regex(/^[A-Z]{3}$/, { error: "is not a currency code such as USD" })
       .default("USD"),
     perHour: z.record(z.string(), z.number().nonnegative()).default({}).describe("price of a preset per hour"),
-    budget: z.number().positive().optional(),
+    egressPerGb: z
+      .number()
+      .nonnegative()
+      .default(0.09)
+      .describe("price of a GB that leaves the bucket for the GPU cloud"),
+    awsPerMonth: z
+      .number()
+      .nonnegative()
+      .default(31)
+      .describe("price of the infrastructure on AWS a month, without what the bucket holds"),
+    budget: z.number().positive().optional().describe("most that all runs of the stack may cost together"),
+    presets: z.array(name).optional().describe("presets that runs may use; any by default"),
     maxGpusPerRun: z.union(GPU_COUNTS.map((gpus) => z.literal(gpus))).default(4),
-    maxGpus: z.int().min(1).default(4),
+    maxGpus: z.int().min(1).default(4).describe("GPUs of the stack at a time"),
   })
   .prefault({});
 
