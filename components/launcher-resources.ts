@@ -9,7 +9,15 @@ import type { UploadInputs } from "../launcher/resources/upload.ts";
 import type { VolumeInputs } from "../launcher/resources/volume.ts";
 
 /** Properties that `check` fills in, so that they are known in a preview. */
-type Computed = "contentHash" | "subtrees" | "url" | "fingerprint" | "checkpointUri" | "submission";
+type Computed =
+  | "contentHash"
+  | "subtrees"
+  | "subtreeBytes"
+  | "url"
+  | "fingerprint"
+  | "checkpointUri"
+  | "trains"
+  | "submission";
 type Args<Inputs> = { [Key in Exclude<keyof Inputs, Computed>]: pulumi.Input<Inputs[Key]> };
 /** Arguments of what is either on this machine or on the GPU cloud. */
 type PlacedArgs<Inputs> = Args<Omit<Inputs, "place">> & { readonly place: pulumi.Input<Place> };
@@ -30,9 +38,12 @@ export class Upload extends pulumi.CustomResource {
   declare readonly contentHash: pulumi.Output<string>;
   /** Hash of every top-level directory. */
   declare readonly subtrees: pulumi.Output<Record<string, string>>;
+  /** Bytes of every top-level directory; undefined where the files were uploaded by a version that did not count them. */
+  declare readonly subtreeBytes: pulumi.Output<Record<string, number> | undefined>;
 
   constructor(name: string, args: PlacedArgs<UploadInputs>, opts?: pulumi.CustomResourceOptions) {
-    super("launcher:index:Upload", name, { ...args, contentHash: undefined, subtrees: undefined }, opts);
+    const computed = { contentHash: undefined, subtrees: undefined, subtreeBytes: undefined };
+    super("launcher:index:Upload", name, { ...args, ...computed }, opts);
   }
 }
 
@@ -47,9 +58,12 @@ export class TrackingServer extends pulumi.CustomResource {
 export class Run extends pulumi.CustomResource {
   declare readonly fingerprint: pulumi.Output<string>;
   declare readonly checkpointUri: pulumi.Output<string>;
+  /** In a preview, why the run trains, is adopted or is updated; undefined for one that stays as it is, and in an `up`. */
+  declare readonly trains: pulumi.Output<string | undefined>;
 
   constructor(name: string, args: RunArgs, opts?: pulumi.CustomResourceOptions) {
-    super("launcher:index:Run", name, { ...args, fingerprint: undefined, checkpointUri: undefined }, opts);
+    const computed = { fingerprint: undefined, checkpointUri: undefined, trains: undefined };
+    super("launcher:index:Run", name, { ...args, ...computed }, opts);
   }
 }
 

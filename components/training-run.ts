@@ -29,13 +29,15 @@ export interface TrainingRunArgs {
  * One training run: trains once for its content (`fingerprint`), adopts what was trained before, resumes what was interrupted.
  *
  * ### Cost
- * GPUs for at most `maxDuration`, and again for each resumption: 4 A100 at 12 USD an hour for the default 48 h is at most 576 USD
- * for one that is never interrupted.
+ * GPUs for at most `maxDuration`, all resumptions within one `up` included: 4 A100 at 12 USD an hour for the default 48 h is at most
+ * 576 USD. Models from the bucket cost its egress at each start.
  */
 export class TrainingRun extends pulumi.ComponentResource {
   readonly fingerprint: pulumi.Output<string>;
   /** Where the checkpoints are; known in a preview. */
   readonly checkpointUri: pulumi.Output<string>;
+  /** In a preview, why the run trains, is adopted or is updated; undefined for one that stays as it is, and in an `up`. */
+  readonly trains: pulumi.Output<string | undefined>;
 
   constructor(name: string, args: TrainingRunArgs, opts?: pulumi.ComponentResourceOptions) {
     const { settings, config, place, models, datasets, checkpoints, access, trackerUrl, image, earlier } = args;
@@ -84,6 +86,7 @@ export class TrainingRun extends pulumi.ComponentResource {
     );
     this.fingerprint = run.fingerprint;
     this.checkpointUri = run.checkpointUri;
+    this.trains = run.trains;
     this.registerOutputs({});
   }
 }

@@ -11,6 +11,7 @@ import { fingerprintOf, runName } from "../identity.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
 import type { RunConductor } from "./run-conductor.ts";
+import { changedDescription, isSameRun, whyItTrains } from "./run-reasons.ts";
 import { specOf } from "./run-spec.ts";
 
 export interface RunInputs extends Placed {
@@ -51,6 +52,11 @@ export interface RunInputs extends Placed {
   readonly checkpointUri?: string;
   /** Filled by `check`, for people: the document that is submitted, where there is one. */
   readonly submission?: string;
+  /**
+   * Filled by `check`, for a preview: why the run is made or updated, if it is. Left out of the outputs, so that a program sees none of a
+   * run that stays as it is.
+   */
+  readonly trains?: string;
 }
 
 /** Facts of the run; those of training are null until it has completed. */
@@ -70,14 +76,13 @@ export interface RunFacts {
   readonly metrics: Readonly<Record<string, number>>;
   readonly reason: string | null;
 }
-export type RunOutputs = RunInputs & RunFacts;
-
-/** What `diff` reports and an update merely records: told to people and to the tracker, no part of what is trained. */
-const DESCRIPTION = ["trackerUrl", "experiment", "tags", "effectiveBatch", "maxDurationSeconds"] as const;
+export type RunOutputs = Omit<RunInputs, "trains"> & RunFacts;
 
 export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
   private readonly backend: Backend;
   private readonly conductor: RunConductor;
+  /** Old inputs by URN: the engine checks what it replaces a second time, and then does not say what was there before. */
+  private readonly previous = new Map<string, RunInputs>();
 
   constructor(backend: Backend, conductor: RunConductor) {
     this.backend = backend;
@@ -89,34 +94,48 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     previous: RunInputs | undefined,
     { urn, log }: ReportContext,
   ): Promise<{ inputs: RunInputs; failures: CheckFailure[] }> {
+    const before = previous ?? this.previous.get(urn);
+    if (before !== undefined) this.previous.set(urn, before);
     const identity = identityOf(inputs);
     if (hasUnknown(identity)) {
       const unknown = { ...inputs, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN };
-      return { inputs: unknown, failures: await this.examine(unknown, { urn, log }) };
+      const trains = await this.announce(before, unknown, { urn, log });
+      return { inputs: { ...unknown, trains }, failures: await this.examine(unknown, { urn, log }) };
     }
     const fingerprint = fingerprintOf(identity);
     const name = runName(inputs.stack, inputs.pipeline, fingerprint);
     const checkpointUri = this.backend.checkpointUri(inputs.stack, inputs.pipeline, fingerprint);
     const filled = { ...inputs, fingerprint, name, checkpointUri };
-    if (fingerprint !== previous?.fingerprint || name !== previous?.name) log.status(urn, await this.announce(filled));
+    const trains = await this.announce(before, filled, { urn, log });
     const failures = [
       ...missingSubtrees(inputs),
       ...(await this.missingCritic(inputs, { urn, log })),
       ...(await this.examine(filled, { urn, log })),
     ];
     const submission = this.backend.describe(specOf(filled));
-    return { inputs: { ...filled, ...(submission === undefined ? {} : { submission }) }, failures };
+    return { inputs: { ...filled, trains, ...(submission === undefined ? {} : { submission }) }, failures };
   }
 
-  private async announce(inputs: RunInputs): Promise<string> {
-    const batch = `effective batch ${inputs.effectiveBatch}`;
-    try {
-      const known = await findCompletion(this.backend, inputs.checkpointUri as string, inputs.fingerprint as string);
-      return `${batch}, ${known === undefined ? "trains" : "trained before: adopted"}`;
-    } catch (error) {
-      // A preview works without a login; the update will need one, and says so.
-      return `${batch}, trains unless it was trained before, which cannot be looked at: ${messageOf(error)}`;
-    }
+  /** Why it trains; also on the run's own line, but for one of which nothing differs: of that, `diff` tells. */
+  private async announce(
+    before: RunInputs | undefined,
+    inputs: RunInputs,
+    { urn, log }: ReportContext,
+  ): Promise<string> {
+    let hidden = "";
+    const trains = await whyItTrains(before, inputs, async () => {
+      try {
+        const { checkpointUri, fingerprint } = inputs;
+        return (await findCompletion(this.backend, checkpointUri as string, fingerprint as string)) !== undefined;
+      } catch (error) {
+        // A preview works without a login; the update will need one, and says so.
+        hidden = ` (cannot be looked at: ${messageOf(error)})`;
+        return undefined;
+      }
+    });
+    const differs = before === undefined || !isSameRun(before, inputs) || changedDescription(before, inputs).length > 0;
+    if (differs) log.status(urn, `effective batch ${inputs.effectiveBatch}, ${trains}${hidden}`);
+    return trains;
   }
 
   private async examine(inputs: RunInputs, { urn, log }: ReportContext): Promise<CheckFailure[]> {
@@ -136,10 +155,7 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
       log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
       return { changes: true };
     }
-    // Not known yet (the tracker's host is being replaced) is not another value: the update itself will see.
-    const differs = (key: (typeof DESCRIPTION)[number]) =>
-      !hasUnknown(inputs[key]) && JSON.stringify(before[key]) !== JSON.stringify(inputs[key]);
-    return { changes: DESCRIPTION.some(differs) };
+    return { changes: changedDescription(before, inputs).length > 0 };
   }
 
   private async isActive(id: string, before: RunOutputs): Promise<boolean> {
@@ -163,11 +179,19 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
     return [{ property: "", reason }];
   }
 
-  async create(inputs: RunInputs, context: CallContext): Promise<{ id: string; outputs: RunOutputs }> {
+  async create(
+    { trains: _, ...inputs }: RunInputs,
+    context: CallContext,
+  ): Promise<{ id: string; outputs: RunOutputs }> {
     return { id: inputs.name as string, outputs: await this.conductor.bringToCompletion(inputs, context) };
   }
 
-  async update(_id: string, _before: RunOutputs, inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
+  async update(
+    _id: string,
+    _before: RunOutputs,
+    { trains: _, ...inputs }: RunInputs,
+    context: CallContext,
+  ): Promise<RunOutputs> {
     return this.conductor.bringToCompletion(inputs, context);
   }
 

@@ -46,6 +46,7 @@ describe("check", () => {
       fingerprint,
       name: `wmtp-dev-critic-${fingerprint.slice(0, 8)}`,
       checkpointUri: `fake://dev/critic/${fingerprint}`,
+      trains: "first time",
     });
   });
 
@@ -81,7 +82,7 @@ describe("check", () => {
   ])("while %s is unknown, so is what follows from it: the sentinel is never hashed", async (_, change) => {
     const plain = uncheckedInputs(change);
     expect(await check(plain)).toEqual({
-      inputs: { ...plain, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN },
+      inputs: { ...plain, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN, trains: "first time" },
       failures: [],
     });
   });
@@ -106,6 +107,54 @@ describe("check", () => {
           "data is not in the source of the datasets volume (wmtp:volumes.sources.datasets): put it there, or name another in the stack file",
       },
     ]);
+  });
+});
+
+describe("why it trains", () => {
+  const URN = "urn";
+
+  test("is on the run's own line too, and asks whether it was trained before", async () => {
+    const log = new RecordedLog();
+    expect((await check(uncheckedInputs(), undefined, log)).inputs.trains).toBe("first time");
+    expect(log.lines).toEqual(["status: effective batch 8, first time"]);
+    const { fingerprint, checkpointUri } = (await check(uncheckedInputs())).inputs;
+    backend.complete(checkpointUri as string, fingerprint as string);
+    expect((await check(uncheckedInputs(), undefined, log)).inputs.trains).toBe("adopted: trained before");
+  });
+
+  test("where nobody can look, the line says why", async () => {
+    const log = new RecordedLog();
+    backend.readCompletion = () => Promise.reject(new Error("no login"));
+    const { inputs: filled } = await check(uncheckedInputs(), undefined, log);
+    expect(filled.trains).toBe("first time, unless it was trained before");
+    expect(log.lines).toEqual([
+      "status: effective batch 8, first time, unless it was trained before (cannot be looked at: no login)",
+    ]);
+  });
+
+  test("of a replacement is the same when the engine checks it again without its old inputs", async () => {
+    const { inputs: before } = await check(uncheckedInputs());
+    const now = uncheckedInputs({ gpus: 2 });
+    handler = new RunHandler(backend, new RunConductor(backend, new Slots()));
+    const first = await check(now, before);
+    expect(first.inputs.trains).toBe("re-trains because gpus 1 -> 2");
+    expect(await check(now)).toEqual(first);
+    const other = await handler.check(now, undefined, { urn: `${URN} of another`, log: new RecordedLog() });
+    expect(other.inputs.trains).toBe("first time");
+  });
+
+  test("of one of which nothing differs is not on its line: whether it completed, `diff` sees", async () => {
+    const { inputs: before } = await check(uncheckedInputs());
+    const log = new RecordedLog();
+    expect((await check(uncheckedInputs(), before, log)).inputs.trains).toBe("its last attempt did not complete");
+    expect(log.lines).toEqual([]);
+  });
+
+  test("is in no outputs, so that a run that stays has none", async () => {
+    const told = { ...inputs, trains: "first time" };
+    const { outputs } = await handler.create(told, callContext().context);
+    expect(outputs).not.toHaveProperty("trains");
+    expect(await handler.update(ID, outputs, told, callContext().context)).not.toHaveProperty("trains");
   });
 });
 
