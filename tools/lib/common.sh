@@ -12,10 +12,10 @@ die() {
 
 # "1.26.8" "1.26" -> true when the first is at least the second; a leading v or go and what follows the numbers do not count.
 version_at_least() {
-  local have=${1#v} want=${2#v} i h w
+  local have=${1#v} want=${2#v} h w
   have=${have#go}
   want=${want#go}
-  for i in 1 2 3; do
+  for _ in 1 2 3; do
     h=${have%%.*} w=${want%%.*}
     h=${h%%[!0-9]*} w=${w%%[!0-9]*}
     [ "${h:-0}" -gt "${w:-0}" ] && return 0

@@ -1,6 +1,6 @@
 # What the machine itself must have. Each check adds to `missing` (a name and how to get it) and, where Debian has
 # the thing, to `packages`.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what it finds is for those that source it
 
 missing=()
 packages=()

@@ -1,5 +1,5 @@
 # Steps of the set-up: what is stamped is not done again; what is slow says so; what fails ends in one line.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # tools is common.sh's
 
 stamps=$tools/stamps
 logs=$tools/logs

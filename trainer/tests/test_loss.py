@@ -147,7 +147,7 @@ def test_rho1_scores_are_the_losses_of_the_reference(samples: list[Sample]) -> N
     # a model that is its own reference has no excess loss with head 1
     scheme = ExcessLoss([placed[0, : samples[0].length], placed[0, samples[0].length :]], 0.5, Alone())
     h, context = model(batch.tokens, batch.positions, batch.documents)
-    losses, where = mtp_loss.head_losses(model.heads[0], model.unembed, h, context, batch, 1)
+    losses, where = mtp_loss.head_losses(model, h, context, batch, 1)
     excess = losses - batch.place(scheme._reference).roll(-1, 1)[where]
     torch.testing.assert_close(excess, torch.zeros_like(excess), atol=1e-5, rtol=0)
 

@@ -28,7 +28,7 @@ from weighted_mtp.model_io import (
     write_json,
 )
 from weighted_mtp.packing import Batch
-from weighted_mtp.parallel import World, inference, shard
+from weighted_mtp.parallel import World, inference, local_part, shard
 from weighted_mtp.results_version import RESULTS_VERSION
 
 
@@ -83,7 +83,7 @@ def load_critic(
     else:
         with torch.no_grad():
             for name, parameter in model.value_head.named_parameters():
-                parameter.to_local().fill_(1.0 if name == "norm.weight" else 0.0)
+                local_part(parameter).fill_(1.0 if name == "norm.weight" else 0.0)
     return model
 
 

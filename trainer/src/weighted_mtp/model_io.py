@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weighted_mtp.errors import ModelError
 from weighted_mtp.model import ModelParams, Transformer, meta_key
-from weighted_mtp.parallel import World, local_rows
+from weighted_mtp.parallel import World, local_part, local_rows
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
@@ -98,7 +98,7 @@ def load_parameters(
                     "is params.json the one of these weights?",
                 )
             start, end = local_rows(parameter.shape[0], world.rank, world.size)
-            local = parameter.to_local()
+            local = local_part(parameter)
             if end > start:
                 local.copy_(weights.rows(key, start, end))
 
@@ -133,7 +133,7 @@ def tensors_hash(weights: Weights, keys: list[str]) -> str:
         tensor = weights.full(key)
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
         if tensor.numel():
-            digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

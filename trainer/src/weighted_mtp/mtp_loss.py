@@ -15,9 +15,10 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from weighted_mtp.data import Sample
-from weighted_mtp.model import Block, Context, Transformer, Unembed
+from weighted_mtp.model import Context, Transformer
 from weighted_mtp.packing import Batch, Row
 from weighted_mtp.parallel import inference
 from weighted_mtp.weighting import Scheme, WeightStatistics
@@ -32,7 +33,7 @@ def normalisers(rows: Iterable[Row], samples: list[Sample], heads: int) -> list[
 
 
 def head_losses(
-    head: Block, unembed: Unembed, state: Tensor, context: Context, batch: Batch, number: int
+    model: Transformer, state: Tensor, context: Context, batch: Batch, number: int
 ) -> tuple[Tensor, Tensor]:
     """Cross entropy of head `number` (1-based) at each of its N targets: (losses [N] fp32, where [B, S] bool).
 
@@ -40,7 +41,9 @@ def head_losses(
     """
     where = batch.targets(number)
     targets = batch.tokens.roll(-number, dims=1)[where]
-    logits = unembed(head(state, context)[where])
+    if model.unembed is None:
+        raise TypeError("a trunk alone predicts no token")
+    logits = model.unembed(model.heads[number - 1](state, context)[where])
     return F.cross_entropy(logits.float(), targets, reduction="none"), where
 
 
@@ -58,18 +61,20 @@ def forward_backward(
     added over micro-batches and ranks they are the step's values. Gradients are multiplied by the number of ranks
     because FSDP averages over them.
     """
-    sharded = hasattr(model, "set_is_last_backward")
     n = len(model.heads)
     sums = torch.zeros(2 * n + STATISTICS, dtype=torch.float64, device=batch.tokens.device)
     h, context = model(batch.tokens, batch.positions, batch.documents)
     gradient = torch.zeros_like(h, dtype=torch.float32)
-    for k, head in enumerate(model.heads):
-        if sharded:  # the unembedding stays gathered over the heads and its gradient is reduced once
+    for k in range(n):
+        if isinstance(
+            model, FSDPModule
+        ):  # the unembedding stays gathered over the heads and its gradient is reduced once
             model.set_is_last_backward(False)
-            model.unembed.set_requires_gradient_sync(k == n - 1)
-            model.unembed.set_reshard_after_backward(k == n - 1)
+            if isinstance(model.unembed, FSDPModule):
+                model.unembed.set_requires_gradient_sync(k == n - 1)
+                model.unembed.set_reshard_after_backward(k == n - 1)
         state = h.detach().requires_grad_()
-        losses, where = head_losses(head, model.unembed, state, context, batch, k + 1)
+        losses, where = head_losses(model, state, context, batch, k + 1)
         weights = scheme.weights(batch, k + 1, where, losses.detach())
         loss = (weights * losses).sum() / z[k]
         (loss * (head_weights[k] * world_size)).backward()
@@ -77,7 +82,7 @@ def forward_backward(
         sums[k] = loss.detach()
         sums[n + k] = losses.detach().double().sum() / z[k]
         sums[2 * n :] += WeightStatistics.sums(weights)
-    if sharded:
+    if isinstance(model, FSDPModule):
         model.set_is_last_backward(True)
     h.backward(gradient.type_as(h))
     return sums
@@ -87,7 +92,7 @@ def validation_sums(model: Transformer, batch: Batch) -> Tensor:
     """Unweighted cross entropy of head 1: fp64 [sum, number of targets]."""
     with inference(model):
         h, context = model(batch.tokens, batch.positions, batch.documents)
-        losses, _ = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
+        losses, _ = head_losses(model, h, context, batch, 1)
     total = losses.double().sum()
     return torch.stack((total, torch.full_like(total, losses.numel())))
 
@@ -96,7 +101,7 @@ def token_losses(model: Transformer, batch: Batch) -> Tensor:
     """Head 1's loss of every trained token, at that token's place [B, S] fp32, 0 elsewhere (a reference's scores)."""
     with inference(model):
         h, context = model(batch.tokens, batch.positions, batch.documents)
-        losses, where = head_losses(model.heads[0], model.unembed, h, context, batch, 1)
+        losses, where = head_losses(model, h, context, batch, 1)
     placed = torch.zeros(where.shape, device=losses.device)
     placed[where] = losses
     return placed.roll(1, dims=1)

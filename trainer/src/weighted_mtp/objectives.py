@@ -22,7 +22,8 @@ from weighted_mtp.weighting import Scheme, WeightStatistics
 class Objective(Protocol):
     """One kind of training. Sums are fp64 vectors that are added over micro-batches and ranks."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def normalisers(self, rows: list[Row]) -> list[int]:
         """What the sums of one optimizer step are divided by, from all its rows."""

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from weighted_mtp.config import Distributed
 from weighted_mtp.errors import ConfigError
@@ -125,8 +127,15 @@ def inference(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         for module in model.modules():
-            if hasattr(module, "reshard"):
+            if isinstance(module, FSDPModule):
                 module.reshard()
+
+
+def local_part(parameter: Tensor) -> Tensor:
+    """The rows of a sharded parameter that are on this rank."""
+    if not isinstance(parameter, DTensor):
+        raise TypeError("a parameter of a model that is not sharded")
+    return parameter.to_local()
 
 
 def local_rows(total: int, rank: int, size: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Do it all, and leave with an exit code; the last thing said is why, if that is not the trainer's to say."""
     signals = Signals()
     events = Events(True)
-    failure: tuple[int, str, str] | None = None
+    code, failure = EXIT_PROGRAM_ERROR, None
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv), signals, events)
     except InputError as error:

@@ -22,6 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from weighted_mtp.entry.store import PART_BYTES, Object, Place, patiently
 from weighted_mtp.errors import InputError
@@ -203,9 +204,12 @@ def _explained(error: OSError) -> InputError:
     return InputError(f"cannot write {error.filename}: {error.strerror}", "look at the container's directories")
 
 
-def in_background(call: Callable[[], object], check: Callable[[], None]) -> object:
+Result = TypeVar("Result")
+
+
+def in_background(call: Callable[[], Result], check: Callable[[], None]) -> Result:
     """What `call` returns, while `check` can end the waiting (a signal handler runs only between calls)."""
-    result: list[object] = []
+    result: list[Result] = []
     failure: list[BaseException] = []
 
     def work() -> None:

@@ -23,6 +23,8 @@ from weighted_mtp.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from obstore import GetOptions
+
 T = TypeVar("T")
 PART_BYTES = 16 << 20
 MAX_PARTS = 9000  # S3 takes 10000
@@ -118,7 +120,7 @@ class Place:
         """Bytes [start, end) of the very version that was listed, and what `sha256` says of it."""
 
         def read() -> tuple[Any, str | None]:
-            answer = self._get(name, version, range=(start, end))
+            answer = self._get(name, version, {"range": (start, end)})
             return answer.bytes(), _stored_sha256(answer)
 
         return self._call("read", read)
@@ -127,9 +129,9 @@ class Place:
         """The hash, in hex, that whoever uploaded the whole object stored with it; None where there is none."""
         if self.bucket is None:
             return None
-        return self._call("read", lambda: _stored_sha256(self._get(name, version, head=True)))
+        return self._call("read", lambda: _stored_sha256(self._get(name, version, {"head": True})))
 
-    def _get(self, name: str, version: Object, **options: Any) -> Any:
+    def _get(self, name: str, version: Object, options: GetOptions) -> Any:
         import obstore
 
         if version.e_tag:

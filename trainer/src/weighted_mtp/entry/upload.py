@@ -12,7 +12,7 @@ import io
 import threading
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from weighted_mtp.entry import layout, text
 from weighted_mtp.entry.progress import REPORT_SECONDS, Transfer
@@ -206,7 +206,7 @@ class Uploader:
     def _send(self, name: str, source: Opened) -> Object:
         transfer = Transfer(f"upload {name}", source.size, self._events) if self.speaks else None
         source.file.seek(0)
-        content = source.file.read() if source.size <= PART_BYTES else _Counted(source.file, transfer)
+        content = source.file.read() if source.size <= PART_BYTES else cast(IO[bytes], _Counted(source.file, transfer))
         return self._write(name, content, source.size)
 
     def _put(self, name: str, content: bytes) -> None:

@@ -111,9 +111,17 @@ def describe(error):
         return ["Exception", "an error that cannot be shown"]
 
 
+def receive_job(channel):
+    """The first message; a judge that is gone before it sent one wants nothing."""
+    job = receive(channel)
+    if job is None:
+        raise SystemExit(1)
+    return job
+
+
 def program(channel):
     """Runs {"limits", "source"} as `__main__`; exit status and output are the program's own."""
-    job = receive(channel)
+    job = receive_job(channel)
     channel.close()
     apply_limits(job["limits"])
     exec(compile(job["source"], "program.py", "exec"), {"__name__": "__main__"})
@@ -121,10 +129,10 @@ def program(channel):
 
 def candidate(channel):
     """Loads {"limits", "source", "entry_point"} and answers calls until the channel closes."""
-    job = receive(channel)
+    job = receive_job(channel)
     apply_limits(job["limits"])
     try:
-        namespace = {"__name__": "candidate"}
+        namespace: dict = {"__name__": "candidate"}
         exec(compile(job["source"], "candidate.py", "exec"), namespace)
         function = namespace[job["entry_point"]]
         send(channel, {"ready": True})
@@ -147,10 +155,10 @@ class _Remote:
     """The function under test, as the tests see it: every call goes to the other sandbox."""
 
     def __init__(self, channel):
-        self.channel, self.calls, self.raised = channel, 0, None
+        self.channel, self.calls, self.raised = channel, 0, ""
 
     def __call__(self, *args, **kwargs):
-        self.calls, self.raised = self.calls + 1, None
+        self.calls, self.raised = self.calls + 1, ""
         send(self.channel, {"args": encode(args), "kwargs": encode(kwargs)})
         reply = receive(self.channel)
         if reply is None:
@@ -175,7 +183,7 @@ def check(job, channel):
     random.seed(0)  # some tests draw their inputs; the same draw for every candidate and every run
     remote = _Remote(channel)
     try:
-        namespace = {"__name__": "checker"}
+        namespace: dict = {"__name__": "checker"}
         exec(compile(job["prelude"], "prelude.py", "exec"), namespace)
         namespace[job["entry_point"]] = remote
         exec(compile(job["test"], "test.py", "exec"), namespace)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from weighted_mtp.preparation import inside
-from weighted_mtp.preparation.sandbox import Result, Sandbox
+from weighted_mtp.preparation.sandbox import Result, Sandbox, Spawned
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,7 @@ class Judge:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self._checker: subprocess.Popen | None = None
-        self._control: socket.socket | None = None
+        self._checker: tuple[Spawned, socket.socket] | None = None  # and how to talk to it
 
     def __enter__(self) -> Judge:
         return self
@@ -56,17 +54,19 @@ class Judge:
     def close(self) -> None:
         """Ends the checker; the next verdict starts another."""
         if self._checker:
-            self._control.close()
-            self.sandbox.kill(self._checker)
-            self._checker = self._control = None
+            process, control = self._checker
+            control.close()
+            self.sandbox.kill(process)
+            self._checker = None
 
     def _start_checker(self) -> socket.socket:
-        if self._checker is None or self._checker.poll() is not None:
-            self.close()
-            self._control, theirs = socket.socketpair()
-            with theirs:
-                self._checker = self.sandbox.spawn("checker", theirs.fileno())
-        return self._control
+        if self._checker and self._checker[0].poll() is None:
+            return self._checker[1]
+        self.close()
+        control, theirs = socket.socketpair()
+        with theirs:
+            self._checker = self.sandbox.spawn("checker", theirs.fileno()), control
+        return control
 
     def verdict(self, source: str, tests: Tests) -> Result:
         """Runs the tests against `source` (a whole module that defines the entry point)."""

@@ -9,11 +9,12 @@ import ast
 import copy
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 # An edit finds its place again in a copy of the tree by the node's number in ast.walk order.
-Edit = Callable[[ast.AST], None]
+Edit = Callable[[Any], None]  # of the kind of node that it was made for
 
-ARITHMETIC = {
+ARITHMETIC: dict[type[ast.operator], list[type[ast.operator]]] = {
     ast.Add: [ast.Sub],
     ast.Sub: [ast.Add],
     ast.Mult: [ast.Add, ast.FloorDiv],
@@ -27,7 +28,7 @@ ARITHMETIC = {
     ast.LShift: [ast.RShift],
     ast.RShift: [ast.LShift],
 }
-COMPARISON = {
+COMPARISON: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Lt: [ast.LtE, ast.Gt],
     ast.LtE: [ast.Lt, ast.GtE],
     ast.Gt: [ast.GtE, ast.Lt],
@@ -186,7 +187,7 @@ def _swap(first: str, second: str) -> Edit:
     return edit
 
 
-def _negate(node: ast.AST) -> None:
+def _negate(node: ast.If | ast.While | ast.IfExp) -> None:
     node.test = ast.UnaryOp(op=ast.Not(), operand=node.test)
 
 
@@ -203,7 +204,7 @@ def _remove(field: str, index: int) -> Edit:
 def _is_docstring(parent: ast.AST, item: ast.AST) -> bool:
     return (
         isinstance(parent, ast.FunctionDef)
-        and parent.body
+        and bool(parent.body)
         and item is parent.body[0]
         and isinstance(item, ast.Expr)
         and isinstance(item.value, ast.Constant)

@@ -14,7 +14,7 @@ import random
 
 # Spelled as a text: one name a line would be a page.
 NAMES = tuple("acc cur data elem first idx item left out part res tmp total val".split())  # noqa: SIM905
-MIRRORED = {
+MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.Gt,
     ast.Gt: ast.Lt,
     ast.LtE: ast.GtE,
@@ -97,16 +97,21 @@ class _Expand(_Rewriter):
 class _Flip(_Rewriter):
     """if a: x else: y becomes if not a: y else: x, as a statement and as an expression."""
 
-    def flip(self, node: ast.If | ast.IfExp) -> ast.AST:
+    def visit_If(self, node: ast.If) -> ast.AST:
         self.generic_visit(node)
         # An elif would turn into another nesting; it is left alone.
-        chained = isinstance(node, ast.If) and len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+        chained = len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
         if node.orelse and not chained and self.picked():
             node.test = ast.UnaryOp(op=ast.Not(), operand=node.test)
             node.body, node.orelse = node.orelse, node.body
         return node
 
-    visit_If = visit_IfExp = flip
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        if self.picked():
+            node.test = ast.UnaryOp(op=ast.Not(), operand=node.test)
+            node.body, node.orelse = node.orelse, node.body
+        return node
 
 
 class _Name(_Rewriter):

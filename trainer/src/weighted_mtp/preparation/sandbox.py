@@ -161,6 +161,12 @@ def _isolation(bwrap: str, disk_bytes: int) -> list[str]:
     return [bwrap, *common, *caps, *_view(disk_bytes, ["--bind", "/proc", "/proc"]), "--", *drop, *inner]
 
 
+class Spawned(subprocess.Popen[bytes]):
+    """A process of the sandbox, with the directory that goes with it where isolation made none."""
+
+    scratch: Path | None = None
+
+
 class Sandbox:
     """Starts processes under `limits` (default: Limits()).
 
@@ -197,7 +203,7 @@ class Sandbox:
         lines = trial.output.strip().splitlines()
         return f"a trial run failed ({lines[-1] if lines else trial.reason})"
 
-    def spawn(self, mode: str, fd: int, stdout: int = subprocess.DEVNULL) -> subprocess.Popen:
+    def spawn(self, mode: str, fd: int, stdout: int = subprocess.DEVNULL) -> Spawned:
         """Starts `inside` in that mode with the socket `fd` handed over; end it with `kill`."""
         executable, _ = _interpreter()
         command = [executable, "-I", "-S", "-c", _inside_source(), mode, str(fd)]
@@ -208,7 +214,7 @@ class Sandbox:
             cwd = tempfile.mkdtemp(prefix="wmtp-unsandboxed-")
             environment |= {"HOME": cwd, "TMPDIR": cwd}
         # bubblewrap's own environment can be read inside as /proc/1/environ: it gets the scrubbed one too.
-        process = subprocess.Popen(
+        process = Spawned(
             command,
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
@@ -218,10 +224,10 @@ class Sandbox:
             cwd=cwd,
             start_new_session=True,
         )
-        process.scratch = None if self.isolated else cwd
+        process.scratch = None if self.isolated else Path(cwd)
         return process
 
-    def kill(self, process: subprocess.Popen) -> None:
+    def kill(self, process: Spawned) -> None:
         """Ends a spawned process with everything below it and waits for that."""
         # The pid namespace dies with bubblewrap; without one, the process group is all there is.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -256,13 +262,16 @@ class Sandbox:
         code = process.returncode
         return Result("failed" if code else "passed", f"exit status {code}" if code else "", text, seconds)
 
-    def _collect(self, process: subprocess.Popen, deadline: float) -> tuple[bytes, str]:
+    def _collect(self, process: Spawned, deadline: float) -> tuple[bytes, str]:
         """(output, how it ended): "exit", "output" (too much of it) or "" (out of time)."""
         kept, total = b"", 0
+        output = process.stdout
+        if output is None:
+            raise ValueError("a process without a pipe has no output to collect")
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(output, selectors.EVENT_READ)
             while selector.select(max(0.0, deadline - time.monotonic())):
-                part = os.read(process.stdout.fileno(), 1 << 16)
+                part = os.read(output.fileno(), 1 << 16)
                 if not part:
                     break
                 total += len(part)
