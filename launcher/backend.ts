@@ -74,6 +74,8 @@ export interface RunState {
   readonly status: RunStatus;
   /** Submissions so far. */
   readonly attempts: number;
+  /** Seconds that all attempts have run so far, without what they waited in a queue; what the GPUs cost goes by these. */
+  readonly usedSeconds: number;
   /** The cloud's id of the latest attempt, or the process id. */
   readonly runId: string;
   readonly runUrl: string;
@@ -85,7 +87,7 @@ export interface RunState {
   readonly reason?: string;
   /** Of an active run: why it does not train yet, for example `queued for 12m 3s`. */
   readonly waiting?: string;
-  /** Of an active run, where the place itself keeps no deadline: seconds since it left the queue. */
+  /** Of an active run: seconds that its latest attempt has run; undefined while it waits. */
   readonly runningSeconds?: number;
 }
 

@@ -58,6 +58,16 @@ export function hashManifest(manifest: Manifest): string {
 
 /** Hash of every top-level directory by itself: a run's identity covers the models it reads and no others. */
 export function hashSubtrees(manifest: Manifest): Subtrees {
+  return Object.fromEntries(subtreesOf(manifest).map(([top, files]) => [top, hashManifest(files)]));
+}
+
+/** Bytes of every top-level directory. */
+export function subtreeBytes(manifest: Manifest): Readonly<Record<string, number>> {
+  return Object.fromEntries(subtreesOf(manifest).map(([top, files]) => [top, totalBytes(files)]));
+}
+
+/** Top-level directories with their files, whose paths are below them. */
+function subtreesOf(manifest: Manifest): [string, ManifestFile[]][] {
   const groups = new Map<string, ManifestFile[]>();
   for (const file of manifest) {
     const slash = file.path.indexOf("/");
@@ -67,7 +77,7 @@ export function hashSubtrees(manifest: Manifest): Subtrees {
     files.push({ ...file, path: file.path.slice(slash + 1) });
     groups.set(top, files);
   }
-  return Object.fromEntries([...groups].map(([top, files]) => [top, hashManifest(files)]));
+  return [...groups];
 }
 
 export function totalBytes(manifest: Manifest): number {

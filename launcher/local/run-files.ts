@@ -11,6 +11,8 @@ export interface Launch {
   readonly env: Readonly<Record<string, string>>;
   readonly maxDurationSeconds: number;
   readonly submittedAt: string;
+  /** Seconds that the attempts before this one ran. @default 0, in records of older versions */
+  readonly usedSecondsBefore?: number;
 }
 
 /** Written by the supervisor when it has taken the run over. */

@@ -1,6 +1,15 @@
 /** Training runs of the local target: the same trainer command as on the GPU cloud, as supervised processes of this machine. */
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -38,20 +47,24 @@ export class LocalRuns {
     const outcome = readJson<Outcome>(files.outcome);
     const stop = readJson<StopRequest>(files.stop);
     const current = supervision?.attempt === launch.attempt ? supervision : undefined;
+    const ended = outcome?.attempt === launch.attempt ? outcome : undefined;
+    const runs = ended === undefined && current !== undefined && isAlive(current.supervisor);
+    const seconds = secondsOf(launch, runs ? Date.now() : Date.parse(ended?.finishedAt ?? lastSign(files)));
     const known = {
       name,
       pipeline: launch.pipeline,
       attempts: launch.attempt,
+      usedSeconds: (launch.usedSecondsBefore ?? 0) + seconds,
       runId: current === undefined ? "" : String(current.trainer.pid),
       runUrl: `file://${files.log}`,
       retryable: false,
       cancelled: false,
     };
-    if (outcome?.attempt === launch.attempt) {
+    if (ended !== undefined) {
       if (stop !== undefined) return { ...known, status: "terminated", cancelled: stop.byHand, reason: stop.reason };
-      return { ...known, ...outcomeOf(outcome, await this.attemptLog(stack, name)) };
+      return { ...known, ...outcomeOf(ended, await this.attemptLog(stack, name)) };
     }
-    if (current !== undefined && isAlive(current.supervisor)) return { ...known, status: "running" };
+    if (runs) return { ...known, status: "running", runningSeconds: seconds };
     // Killed together with its supervisor. What may be left of its group must not go on beside the next attempt.
     if (current !== undefined && isAlive(current.trainer)) signalGroup(current.trainer.pid, "SIGKILL");
     return {
@@ -78,11 +91,11 @@ export class LocalRuns {
   }
 
   async submit(spec: RunSpec): Promise<RunState> {
-    const active = await this.find(spec.stack, spec.name);
-    if (active?.status === "running") return active;
+    const before = await this.find(spec.stack, spec.name);
+    if (before?.status === "running") return before;
     const files = this.files(spec.stack, spec.name);
     mkdirSync(files.directory, { recursive: true });
-    const attempt = (readJson<Launch>(files.launch)?.attempt ?? 0) + 1;
+    const attempt = (before?.attempts ?? 0) + 1;
     for (const stale of [files.stop, files.outcome]) rmSync(stale, { force: true });
     writeFileSync(files.config, stringify(this.placedConfig(spec)));
     const launch: Launch = {
@@ -100,6 +113,7 @@ export class LocalRuns {
       },
       maxDurationSeconds: spec.maxDurationSeconds,
       submittedAt: new Date().toISOString(),
+      usedSecondsBefore: before?.usedSeconds ?? 0,
     };
     writeJson(files.launch, launch);
     appendFileSync(files.log, `${ATTEMPT_MARK}${attempt}, ${launch.submittedAt}\n`, { mode: 0o600 });
@@ -185,6 +199,16 @@ export class LocalRuns {
     }
     throw new Error(`the supervisor of ${spec.name} did not start within ${START_MS / 1000} s: see ${files.log}`);
   }
+}
+
+/** @param until milliseconds since 1970 */
+function secondsOf({ submittedAt }: Launch, until: number): number {
+  return Math.max(0, (until - Date.parse(submittedAt)) / 1000); // a clock may have been set back
+}
+
+/** When a run that is gone without a word was last heard of. */
+function lastSign({ log }: RunFiles): string {
+  return (statSync(log, { throwIfNoEntry: false })?.mtime ?? new Date(0)).toISOString();
 }
 
 /** What the run is trained with: recorded and shown, never a reason to train again by itself. */

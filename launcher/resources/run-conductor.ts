@@ -4,12 +4,16 @@ import { formatDuration } from "../../components/units.ts";
 import type { Backend, RunState } from "../backend.ts";
 import { findCompletion } from "../completion.ts";
 import { Detached, messageOf, ResourceIncomplete } from "../errors.ts";
+import { DEADLINE_PASSED } from "../outcome.ts";
 import type { CallContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
 import { lastWords } from "../trainer-events.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
 import { specOf } from "./run-spec.ts";
 import { watchRun } from "./run-watch.ts";
+
+/** What broke the run could be resumed, and there is no time left to. */
+class OutOfTime extends Error {}
 
 /** Lines of the log in an error. */
 const ERROR_LOG_LINES = 30;
@@ -28,6 +32,7 @@ export class RunConductor {
   }
 
   /**
+   * `maxDuration` bounds all that this call makes run, resumptions together.
    * @throws ResourceIncomplete with the facts so far when the run failed, or goes on without us; the engine then keeps it.
    */
   async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
@@ -71,12 +76,17 @@ export class RunConductor {
     if (state?.status === "running")
       log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
     else state = await this.backend.submit(specOf(inputs));
+    let left = inputs.maxDurationSeconds;
     for (let resumes = 0; ; resumes += 1) {
-      state = await watchRun(this.backend, inputs, state, { urn, log }, stop, (now) => this.latest.set(name, now));
+      const before = usedBefore(state);
+      const limited = { ...inputs, maxDurationSeconds: left };
+      state = await watchRun(this.backend, limited, state, { urn, log }, stop, (now) => this.latest.set(name, now));
       if (state.status === "completed") break;
       if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
+      left -= Math.max(0, state.usedSeconds - before);
+      if (left <= 0) throw new OutOfTime(await this.explain(inputs, { ...state, reason: DEADLINE_PASSED }));
       log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
-      state = await this.backend.submit(specOf(inputs));
+      state = await this.backend.submit(specOf({ ...inputs, maxDurationSeconds: left }));
     }
     const outputs = await this.completed(inputs);
     if (outputs === undefined)
@@ -131,11 +141,8 @@ export class RunConductor {
     const state = await this.backend.findRun(inputs.stack, name).catch(() => this.latest.get(name));
     const facts = openFacts(state);
     const reason = messageOf(error);
-    const properties: RunOutputs = {
-      ...inputs,
-      ...facts,
-      reason: error instanceof Detached ? null : (facts.reason ?? reason),
-    };
+    const cause = error instanceof OutOfTime ? DEADLINE_PASSED : (facts.reason ?? reason);
+    const properties: RunOutputs = { ...inputs, ...facts, reason: error instanceof Detached ? null : cause };
     if (!(error instanceof Detached)) return new ResourceIncomplete(inputs.name as string, properties, reason);
     const still =
       state?.status === "running" ? `${inputs.pipeline} is still running` : `${inputs.pipeline} has not started yet`;
@@ -145,6 +152,11 @@ export class RunConductor {
       `${reason}: ${still}; run pulumi up again to attach`,
     );
   }
+}
+
+/** Seconds of the attempts before the latest: one that is attached to counts whole, those that an earlier `up` saw end do not. */
+function usedBefore({ usedSeconds, runningSeconds = 0 }: RunState): number {
+  return usedSeconds - runningSeconds;
 }
 
 /** The reason tells a run that somebody ended on the cloud's own page from one that `wmtp cancel` did. */

@@ -63,6 +63,8 @@ export interface RunInputs extends Placed {
 export interface RunFacts {
   readonly status: RunState["status"] | "pending";
   readonly attempts: number;
+  /** Seconds that all attempts have run so far; null where nothing is known of them any more. */
+  readonly usedSeconds: number | null;
   readonly runId: string;
   readonly runUrl: string;
   readonly mlflowRunUrl: string | null;
@@ -246,6 +248,7 @@ export function openFacts(state: RunState | undefined): RunFacts {
   return {
     status: state?.status ?? "pending",
     attempts: state?.attempts ?? 0,
+    usedSeconds: state?.usedSeconds ?? 0,
     runId: state?.runId ?? "",
     runUrl: state?.runUrl ?? "",
     mlflowRunUrl: null,
@@ -270,6 +273,7 @@ export function completedFacts(
   return {
     ...openFacts(state),
     status: "completed",
+    usedSeconds: state?.usedSeconds ?? null,
     reason: null,
     mlflowRunUrl: mlflowRun === null ? null : `${trackerUrl}/#/experiments/${experiment}/runs/${mlflowRun}`,
     firstLoss: completion.first_loss,

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Backend, Subtrees, VolumeRef } from "../backend.ts";
 import type { Placed } from "../by-place.ts";
-import { hashManifest, hashSubtrees, type Manifest, manifestOf, totalBytes } from "../manifest.ts";
+import { hashManifest, hashSubtrees, type Manifest, manifestOf, subtreeBytes, totalBytes } from "../manifest.ts";
 import { transferLine } from "../progress.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
 import { UNKNOWN } from "../values.ts";
@@ -21,6 +21,8 @@ export interface UploadInputs extends Placed {
   readonly contentHash?: string;
   /** Filled by `check`: hash of every top-level directory. */
   readonly subtrees?: Subtrees | typeof UNKNOWN;
+  /** Filled by `check`, for what it costs to fetch them: bytes of every top-level directory. No reason to upload again. */
+  readonly subtreeBytes?: Readonly<Record<string, number>> | typeof UNKNOWN;
 }
 
 export interface UploadOutputs extends UploadInputs {
@@ -57,20 +59,27 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
   ): Promise<{ inputs: UploadInputs; failures: CheckFailure[] }> {
     const known = previous?.contentHash !== undefined && previous.source === inputs.source ? previous : undefined;
     const manifest = await this.manifest(inputs);
-    if (manifest.length === 0 && known !== undefined)
-      return { inputs: { ...inputs, contentHash: known.contentHash, subtrees: known.subtrees }, failures: [] };
+    const filled = (content: Pick<UploadInputs, "contentHash" | "subtrees" | "subtreeBytes">) => ({
+      inputs: { ...inputs, ...content },
+      failures: [],
+    });
+    if (manifest.length === 0 && known !== undefined) {
+      const { contentHash, subtrees, subtreeBytes } = known;
+      return filled({ contentHash, subtrees, ...(subtreeBytes === undefined ? {} : { subtreeBytes }) });
+    }
     if (!existsSync(this.path(inputs))) {
-      if (inputs.optional) return { inputs: { ...inputs, contentHash: EMPTY, subtrees: {} }, failures: [] };
-      if (this.previewOnly) return { inputs: { ...inputs, contentHash: UNKNOWN, subtrees: UNKNOWN }, failures: [] };
+      if (inputs.optional) return filled({ contentHash: EMPTY, subtrees: {}, subtreeBytes: {} });
+      if (this.previewOnly) return filled({ contentHash: UNKNOWN, subtrees: UNKNOWN, subtreeBytes: UNKNOWN });
       return {
         inputs,
         failures: [{ property: "", reason: missingSource(inputs) }],
       };
     }
-    return {
-      inputs: { ...inputs, contentHash: hashManifest(manifest), subtrees: hashSubtrees(manifest) },
-      failures: [],
-    };
+    return filled({
+      contentHash: hashManifest(manifest),
+      subtrees: hashSubtrees(manifest),
+      subtreeBytes: subtreeBytes(manifest),
+    });
   }
 
   async diff(_id: string, before: UploadOutputs, inputs: UploadInputs): Promise<DiffAnswer> {

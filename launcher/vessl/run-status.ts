@@ -36,9 +36,22 @@ export function isDuplicate({ message }: Pick<RunInfo, "message">): boolean {
 
 type Progress = Pick<RunState, "status" | "waiting" | "runningSeconds">;
 
+/** When it left the queue; undefined when it has not, or the cloud does not say. */
+function startOf({ histories }: RunInfo): number | undefined {
+  return histories.find(({ status, startedAt }) => status === RUNNING && startedAt > 0)?.startedAt;
+}
+
+/** Seconds that it has run, until it was over or until now. @param now in milliseconds since 1970 */
+export function usedSecondsOf(run: RunInfo, now: number): number {
+  const started = startOf(run);
+  if (started === undefined) return 0;
+  const until = isOver(run) ? (run.histories.findLast(({ startedAt }) => startedAt > 0)?.startedAt ?? started) : now;
+  return Math.max(0, (until - started) / 1000);
+}
+
 /** Of a run that is not over. @param now in milliseconds since 1970 */
 export function progressOf(run: RunInfo, now: number): Progress {
-  const started = run.histories.find(({ status }) => status === RUNNING)?.startedAt;
+  const started = startOf(run);
   if (WAITING.includes(run.status)) {
     const reason = run.statusReason === "" ? "" : ` (${run.statusReason})`;
     return { status: "running", waiting: `${run.status} for ${formatDuration((now - run.createdAt) / 1000)}${reason}` };

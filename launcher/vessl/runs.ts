@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RunSpec, RunState } from "../backend.ts";
 import { parseRunName } from "../identity.ts";
 import { AnswerLost, type RunInfo, type VesslApi } from "./api.ts";
-import { isDuplicate, isOver, MESSAGES, progressOf, verdictOf } from "./run-status.ts";
+import { isDuplicate, isOver, MESSAGES, progressOf, usedSecondsOf, verdictOf } from "./run-status.ts";
 import { fingerprintTag, runYaml } from "./run-yaml.ts";
 
 /** The list serves everybody who asks within this time: a hundred runs that wait are one question. */
@@ -51,7 +51,7 @@ export class VesslRuns {
     // One that came late, after the look that follows a submission. A preview, which submits nothing, ends nothing.
     if (this.submitted.has(name)) await this.endDuplicates(attempts);
     this.seen.set(name, latest);
-    return this.stateOf(latest, attempts.length);
+    return this.stateOf(latest, attempts);
   }
 
   /** Ends those that lost a race and still run: whoever marked them was killed, or refused, before he could end them. */
@@ -160,17 +160,20 @@ export class VesslRuns {
     if (!said) await this.api.setRunMessage(id, message);
   }
 
-  private async stateOf(run: RunInfo, attempts: number): Promise<RunState> {
+  /** @param attempts all of its name, `run` among them */
+  private async stateOf(run: RunInfo, attempts: readonly RunInfo[]): Promise<RunState> {
+    const now = Date.now();
     const known = {
       name: run.title,
       pipeline: parseRunName(run.title)?.pipeline as string,
-      attempts,
+      attempts: attempts.length,
+      usedSeconds: attempts.reduce((sum, attempt) => sum + usedSecondsOf(attempt, now), 0),
       runId: run.id,
       runUrl: this.urlOf(run.id),
       retryable: false,
       cancelled: false,
     };
-    if (!isOver(run)) return { ...known, ...progressOf(run, Date.now()) };
+    if (!isOver(run)) return { ...known, ...progressOf(run, now) };
     const key = `${run.id} ${run.message}`;
     const verdict = this.verdicts.get(key) ?? verdictOf(run, await this.lastLines(run));
     this.verdicts.set(key, verdict);
@@ -199,11 +202,11 @@ export class VesslRuns {
     const last = this.seen.get(name);
     if (last === undefined || !belongsTo(last, stack)) return undefined;
     const now = await this.api.run(last.id);
-    if (now !== undefined) return this.stateOf(now, 1);
+    if (now !== undefined) return this.stateOf(now, [now]);
     this.seen.delete(name);
     const reason = "it was deleted on the cloud, not by pulumi; run pulumi up again to start it anew";
     return {
-      ...(await this.stateOf({ ...last, status: "terminated" }, 1)),
+      ...(await this.stateOf({ ...last, status: "terminated" }, [last])),
       retryable: false,
       cancelled: false,
       reason,

@@ -283,7 +283,7 @@ export function describeBackend(name: string, makeBackend: () => Promise<Backend
         runId: expect.stringMatching(/.+/),
         runUrl: expect.stringMatching(/:\/\//),
       });
-      const { waiting, runningSeconds, ...lasting } = state; // those two tell the time
+      const { waiting, runningSeconds, usedSeconds, ...lasting } = state; // those three tell the time
       expect(await backend.activeRuns(STACK)).toEqual([expect.objectContaining(lasting)]);
       expect(await backend.activeRuns("other")).toEqual([]);
       expect(await backend.findRun("other", spec.name)).toBeUndefined();
@@ -357,6 +357,26 @@ export function describeBackend(name: string, makeBackend: () => Promise<Backend
         line.includes('"resumed_from":4'),
       );
       expect(resumed).toHaveLength(1);
+    });
+
+    test("the seconds of all attempts are counted, and no more when it is over", async () => {
+      const spec = given.takes(specOf(backend), 0.6);
+      const submitted = await backend.submit(spec);
+      expect(submitted.usedSeconds).toBeLessThan(5);
+      await started(backend, spec);
+      const trains = await backend.findRun(STACK, spec.name);
+      expect(trains?.runningSeconds).toBeGreaterThan(0);
+      expect(trains?.usedSeconds).toBe(trains?.runningSeconds);
+      await given.failWith(STACK, "baseline", "KeyError: 'reward'");
+      const failed = await ended(backend, spec);
+      expect(failed.usedSeconds).toBeGreaterThan(trains?.usedSeconds as number);
+      await sleep(200);
+      expect((await backend.findRun(STACK, spec.name))?.usedSeconds).toBe(failed.usedSeconds);
+      await given.failWith(STACK, "baseline", undefined);
+      await backend.submit(spec);
+      const completed = await ended(backend, spec);
+      expect(completed.usedSeconds).toBeGreaterThan(failed.usedSeconds + 0.2);
+      expect(completed.runningSeconds).toBeUndefined();
     });
 
     test("an earlier attempt's cause is not mistaken for the next one's", async () => {

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
-import type { RunSpec } from "../../launcher/backend.ts";
+import type { RunSpec, RunState } from "../../launcher/backend.ts";
 import { LocalBackend } from "../../launcher/local/backend.ts";
 import { Layout } from "../../launcher/local/layout.ts";
 import type { Supervision } from "../../launcher/local/run-files.ts";
@@ -136,8 +136,14 @@ describe("local: processes", () => {
       reason: "its processes are gone without a word (killed, or the machine went down)",
     });
     await gone();
+    const { usedSeconds } = (await backend.findRun(spec.stack, spec.name)) as RunState;
+    await sleep(100);
+    expect((await backend.findRun(spec.stack, spec.name))?.usedSeconds).toBe(usedSeconds); // until its last sign of life
     await backend.submit(given.takes(spec, 0.1));
-    expect(await ended(backend, spec)).toMatchObject({ status: "completed", attempts: 2 });
+    const completed = await ended(backend, spec);
+    expect(completed).toMatchObject({ status: "completed", attempts: 2 });
+    expect(completed.usedSeconds).toBeGreaterThan(usedSeconds);
+    expect(completed.usedSeconds).toBeLessThan(usedSeconds + 10);
   });
 
   test("kill -9 of the trainer is preemption: recorded by the supervisor, which ends too", async () => {

@@ -33,6 +33,8 @@ export class FakeBackend implements Backend {
   unusable: Error | undefined;
   findings: Findings = { problems: [], warnings: [] };
   description: string | undefined;
+  /** Seconds that each attempt runs. */
+  secondsPerAttempt = 10;
   private readonly looks = new Map<string, number>();
   private readonly specs = new Map<string, RunSpec>();
 
@@ -74,8 +76,8 @@ export class FakeBackend implements Backend {
     this.submissions.push(spec);
     this.specs.set(spec.name, spec);
     this.looks.set(spec.name, LOOKS);
-    const attempts = (this.runs.get(spec.name)?.attempts ?? 0) + 1;
-    const state = running(spec, attempts);
+    const before = this.runs.get(spec.name);
+    const state = { ...running(spec, (before?.attempts ?? 0) + 1), usedSeconds: before?.usedSeconds ?? 0 };
     this.runs.set(spec.name, state);
     this.peak = Math.max(this.peak, (await this.activeRuns()).length);
     return state;
@@ -125,9 +127,10 @@ export class FakeBackend implements Backend {
   }
 
   finish(name: string, end: End): void {
-    const state = this.runs.get(name) as RunState;
+    const running = this.runs.get(name) as RunState;
     const spec = this.specs.get(name);
     if (end === "hangs") return;
+    const state = { ...running, usedSeconds: running.usedSeconds + this.secondsPerAttempt };
     if (typeof end === "object") this.runs.set(name, { ...state, status: "failed", ...end });
     else {
       this.runs.set(name, { ...state, status: "completed" });
@@ -167,6 +170,7 @@ export function running(run: Pick<RunSpec, "name" | "pipeline">, attempts = 1): 
     pipeline: run.pipeline,
     status: "running",
     attempts,
+    usedSeconds: 0,
     runId: `id-${attempts}`,
     runUrl: `fake://runs/${run.name}`,
     retryable: false,

@@ -1,4 +1,5 @@
 import { Detached, ResourceIncomplete } from "../../launcher/errors.ts";
+import { DEADLINE_PASSED } from "../../launcher/outcome.ts";
 import type { RunInputs, RunOutputs } from "../../launcher/resources/run.ts";
 import { RunConductor } from "../../launcher/resources/run-conductor.ts";
 import { Slots } from "../../launcher/slots.ts";
@@ -58,7 +59,15 @@ describe("adopt", () => {
     backend.runs.set("other", running({ name: "other", pipeline: "ntp" }));
     const needs = { critic: { fingerprint: "gone", checkpointUri: "fake://gone" } };
     const { outputs } = await bring({ ...baseline, needs });
-    expect(outputs).toEqual({ ...baseline, needs, ...COMPLETED, attempts: 0, runId: "", runUrl: "" });
+    expect(outputs).toEqual({
+      ...baseline,
+      needs,
+      ...COMPLETED,
+      attempts: 0,
+      usedSeconds: null,
+      runId: "",
+      runUrl: "",
+    });
     expect(backend.submissions).toEqual([]);
   });
 
@@ -108,6 +117,7 @@ describe("submit", () => {
       ...baseline,
       ...COMPLETED,
       attempts: 1,
+      usedSeconds: 10,
       runId: "id-1",
       runUrl: `fake://runs/${baseline.name}`,
     });
@@ -181,6 +191,7 @@ describe("resume", () => {
       ...baseline,
       status: "failed",
       attempts: 1,
+      usedSeconds: 10,
       runId: "id-1",
       runUrl: `fake://runs/${baseline.name}`,
       mlflowRunUrl: null,
@@ -213,6 +224,59 @@ describe("resume", () => {
     expect((await work).status).toBe("completed");
     expect(backend.submissions).toHaveLength(2);
     expect(log.lines).toContain("warn: baseline: its record is gone; resuming (1 of 2)");
+  });
+});
+
+describe("maxDuration bounds all attempts of one update together", () => {
+  const limits = () => backend.submissions.map(({ maxDurationSeconds }) => maxDurationSeconds);
+
+  test("a resumption gets what is left", async () => {
+    backend.ends.baseline = [PREEMPTED, PREEMPTED, "completes"];
+    backend.secondsPerAttempt = 25;
+    const { outputs } = await bring(baseline);
+    expect(limits()).toEqual([60, 35, 10]);
+    expect(outputs).toMatchObject({ status: "completed", usedSeconds: 75 });
+  });
+
+  test("with nothing left it is not resumed, and the deadline is the cause", async () => {
+    backend.ends.baseline = [PREEMPTED, "completes"];
+    backend.secondsPerAttempt = 60;
+    const error = await failure(baseline);
+    expect(limits()).toEqual([60]);
+    expect(error.message.split("\n")[0]).toBe(`baseline failed: ${DEADLINE_PASSED}`);
+    expect(error.properties).toMatchObject({ status: "failed", reason: DEADLINE_PASSED, usedSeconds: 60 });
+  });
+
+  test("the next update counts anew", async () => {
+    backend.ends.baseline = [BROKEN, PREEMPTED, "completes"];
+    backend.secondsPerAttempt = 40;
+    await failure(baseline);
+    expect((await bring(baseline)).outputs).toMatchObject({ status: "completed", usedSeconds: 120 });
+    expect(limits()).toEqual([60, 60, 20]);
+  });
+
+  test("an attempt that it attaches to counts whole, those before it do not", async () => {
+    const attached = { ...running(baseline, 3), usedSeconds: 1000, runningSeconds: 45 };
+    backend.runs.set(baseline.name, attached);
+    const { context, log } = callContext();
+    const work = conductor.bringToCompletion(baseline, context);
+    await eventually(() => log.lines.length > 0);
+    backend.runs.set(baseline.name, { ...attached, status: "failed", retryable: true, reason: "x", usedSeconds: 1005 });
+    await work;
+    expect(limits()).toEqual([10]);
+  });
+
+  test("a record that vanished gives nothing back", async () => {
+    backend.ends.baseline = ["hangs"];
+    const work = bring(baseline);
+    await eventually(() => backend.submissions.length === 1);
+    const state = running(baseline);
+    backend.runs.set(baseline.name, { ...state, status: "failed", retryable: true, reason: "x", usedSeconds: 25 });
+    await eventually(() => backend.submissions.length === 2);
+    backend.runs.delete(baseline.name);
+    backend.ends.baseline = ["completes"];
+    await work;
+    expect(limits()).toEqual([60, 35, 35]);
   });
 });
 

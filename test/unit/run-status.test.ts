@@ -1,5 +1,12 @@
 import type { RunInfo } from "../../launcher/vessl/api.ts";
-import { isDuplicate, isOver, MESSAGES, progressOf, verdictOf } from "../../launcher/vessl/run-status.ts";
+import {
+  isDuplicate,
+  isOver,
+  MESSAGES,
+  progressOf,
+  usedSecondsOf,
+  verdictOf,
+} from "../../launcher/vessl/run-status.ts";
 
 const START = 1_000_000;
 
@@ -42,6 +49,36 @@ test("running: the deadline counts from when it left the queue", () => {
     { status: "running", message: "", startedAt: START + 60_000 },
   ];
   expect(progressOf(info({ histories }), START + 90_000)).toEqual({ status: "running", runningSeconds: 30 });
+});
+
+describe("seconds that it ran", () => {
+  const at = (status: string, seconds: number) => ({ status, message: "", startedAt: START + seconds * 1000 });
+  const queued = [at("queued", 0), at("initializing", 30)];
+
+  test.each<[string, Partial<RunInfo>, number]>([
+    ["waits", { status: "initializing", histories: queued }, 0],
+    ["runs", { histories: [...queued, at("running", 60)] }, 40],
+    [
+      "is over, however long ago",
+      { status: "terminated", histories: [...queued, at("running", 60), at("stopping", 70), at("terminated", 75)] },
+      15,
+    ],
+    ["is over and never ran", { status: "failed", histories: [...queued, at("failed", 90)] }, 0],
+    [
+      "runs, and the cloud does not say since when",
+      { histories: [{ status: "running", message: "", startedAt: 0 }] },
+      0,
+    ],
+    ["is over, and the cloud keeps no end", { status: "failed", histories: [at("running", 60)] }, 0],
+  ])("of one that %s", (_, change, seconds) => {
+    expect(usedSecondsOf(info(change), START + 100_000)).toBe(seconds);
+  });
+
+  test("a start that is not known is no deadline that passed", () => {
+    expect(progressOf(info({ histories: [{ status: "running", message: "", startedAt: 0 }] }), START)).toEqual({
+      status: "running",
+    });
+  });
 });
 
 const exit = (code: number, message: string) =>

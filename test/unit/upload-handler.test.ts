@@ -73,9 +73,23 @@ test("a source without files is an empty one at first, and so it stays", async (
 test("on a machine that only previews, a missing source is unknown", async () => {
   const previewing = new UploadHandler(backend, root, join(root, "hashes"), true);
   expect(await previewing.check(INPUTS, undefined)).toEqual({
-    inputs: { ...INPUTS, contentHash: UNKNOWN, subtrees: UNKNOWN },
+    inputs: { ...INPUTS, contentHash: UNKNOWN, subtrees: UNKNOWN, subtreeBytes: UNKNOWN },
     failures: [],
   });
+});
+
+test("the bytes of each directory are counted, kept where the source is not here, and no reason to upload again", async () => {
+  write("tiny/weights", "1");
+  write("tiny/deeper/tokenizer", "22");
+  write("other/weights", "333");
+  write("README", "of no directory");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  expect(inputs.subtreeBytes).toEqual({ tiny: 3, other: 3 });
+  const { outputs } = await handler.create(inputs, callContext().context);
+  const { subtreeBytes: _, ...ofOldVersion } = outputs;
+  expect(await handler.diff("id", ofOldVersion, inputs)).toEqual({ changes: false, replaces: [] });
+  rmSync(join(root, "models"), { recursive: true });
+  expect((await handler.check(INPUTS, inputs)).inputs.subtreeBytes).toEqual({ tiny: 3, other: 3 });
 });
 
 test("check hashes, create uploads, read sees what is missing", async () => {
