@@ -14,13 +14,20 @@ const MAX_EDITS = 6;
 /** More names than these are no help in a line. */
 const MAX_LISTED = 20;
 
-/** `did you mean "gpus"?`, or the list of what there is when nothing is near. */
-export function suggestion(wrong: string, known: readonly string[]): string {
+/**
+ * `did you mean "gpus"?`, or the list of what there is when nothing is near.
+ * @param all where all names stand, if they are too many for a line
+ */
+export function suggestion(
+  wrong: string,
+  known: readonly string[],
+  all = "see trainer/schema.json for all keys",
+): string {
   const nearest = known.length > 0 ? closest(wrong, known as string[]) : undefined;
   if (nearest !== undefined && distance(wrong, nearest) <= Math.min(MAX_EDITS, Math.floor(nearest.length / 2))) {
     return `did you mean "${nearest}"?`;
   }
-  return known.length <= MAX_LISTED ? `known: ${known.join(", ")}` : "see trainer/schema.json for all keys";
+  return known.length <= MAX_LISTED ? `known: ${known.join(", ")}` : all;
 }
 
 /** Every problem zod found in a section, one sentence each. */
@@ -61,7 +68,10 @@ function describeIssue(section: string, schema: z.ZodType, value: unknown, issue
   const path = [section, ...issue.path.map(String)].join(".");
   if (issue.code === "unrecognized_keys") {
     const known = keysAt(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }), issue.path);
-    return issue.keys.map((key) => ({ path: `${path}.${key}`, message: `unknown key; ${suggestion(key, known)}` }));
+    return issue.keys.map((key) => ({
+      path: `${path}.${key}`,
+      message: `unknown key; ${suggestion(key, known, "see components/config.schema.json for all keys")}`,
+    }));
   }
   const found = show(at(value, issue.path));
   return [{ path, message: sentence(issue, found) }];

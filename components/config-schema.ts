@@ -3,6 +3,7 @@
  * default; the trainer's own live in its pydantic config. The JSON Schema for editors is made from this (`make schemas`).
  */
 import { z } from "zod";
+import { POLICY_IDS, type PolicyId } from "../policy/ids.ts";
 import { GPU_COUNTS, PIPELINE_NAMES } from "./pipelines.ts";
 import { DURATION_FORM, parseDuration } from "./units.ts";
 
@@ -287,6 +288,19 @@ const waivers = z
   .array(z.strictObject({ policy: name, resource: name, reason: z.string().trim().min(10), expires: date }))
   .default([]);
 
+const level = z
+  .enum(["mandatory", "advisory", "disabled"])
+  .optional()
+  .describe("a mandatory policy stops previews and updates, an advisory one warns");
+const policies = z
+  .strictObject({
+    levels: z
+      .strictObject(Object.fromEntries(POLICY_IDS.map((id) => [id, level])) as Record<PolicyId, typeof level>)
+      .prefault({})
+      .describe("enforcement of a policy by its id, where it is not to be that of docs/policies.md"),
+  })
+  .prefault({});
+
 /** Sections of the stack file, without their `wmtp:` prefix. */
 export const SECTIONS = {
   base: slug.optional().describe("the stack this experiment builds on"),
@@ -299,6 +313,7 @@ export const SECTIONS = {
   overrides: overrides.describe("trainer config keys for every pipeline of this stack; a pipeline's own win"),
   pipelines,
   cost,
+  policies,
   waivers,
   ephemeral: z
     .boolean({ error: "is not true or false" })

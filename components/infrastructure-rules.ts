@@ -1,5 +1,6 @@
 /** Rules for what a stack asks of AWS and of the image's registry: what can be known before a resource exists. */
-import type { Problem } from "./config-problems.ts";
+import { POLICY_IDS } from "../policy/ids.ts";
+import { type Problem, suggestion } from "./config-problems.ts";
 import type { Section, Sections } from "./config-schema.ts";
 import { partitionOf } from "./iam.ts";
 
@@ -44,17 +45,18 @@ export interface Surroundings {
   readonly today: string;
 }
 
-/** Problems of a stack that declares its own infrastructure; none for the local target, nor for one that has its base's. */
+/** Problems of waivers, in every stack, and of a stack that declares its own infrastructure: not the local target, nor one on a base. */
 export function checkInfrastructure(sections: Sections, surroundings: Surroundings): Problem[] {
   const { launcher, storage, tracking, image, waivers } = sections;
-  if (launcher?.target !== "vessl" || sections.base !== undefined) return [];
+  const onWaivers = waivers === undefined ? [] : checkWaivers(waivers, surroundings.today);
+  if (launcher?.target !== "vessl" || sections.base !== undefined) return onWaivers;
   return [
     ...checkRegion(surroundings.region),
     ...(storage === undefined ? [] : checkStorage(storage, surroundings.region)),
     ...(tracking === undefined || waivers === undefined ? [] : checkTracking(tracking, waivers, surroundings.today)),
     ...checkPassword(surroundings.adminPasswordLength),
     ...(image === undefined ? [] : checkImage(image, surroundings.secrets)),
-    ...(waivers === undefined ? [] : checkWaivers(waivers, surroundings.today)),
+    ...onWaivers,
   ];
 }
 
@@ -190,24 +192,21 @@ function checkImage(image: Section<"image">, secrets: ReadonlySet<string>): Prob
   return problems;
 }
 
+/** What the policies themselves would say only at the end of a preview. Whether a waiver is of any use is for them alone to say. */
 function checkWaivers(waivers: Section<"waivers">, today: string): Problem[] {
-  return waivers.flatMap(({ policy, resource, expires }, index) => {
+  return waivers.flatMap(({ policy, expires }, index) => {
     const path = `wmtp:waivers.${index}`;
-    if (policy !== OPEN_TRACKER.policy || resource !== OPEN_TRACKER.resource) {
-      return [
-        {
-          path,
-          message: `there is no policy ${policy} for ${resource}; known: ${OPEN_TRACKER.policy} for ${OPEN_TRACKER.resource}`,
-        },
-      ];
+    const problems: Problem[] = [];
+    if (!(POLICY_IDS as readonly string[]).includes(policy)) {
+      const hint = suggestion(policy, POLICY_IDS, "see docs/policies.md for all");
+      problems.push({ path: `${path}.policy`, message: `there is no policy ${policy}; ${hint}` });
     }
-    return expires < today
-      ? [
-          {
-            path: `${path}.expires`,
-            message: `${expires} has passed; look at the risk again, then renew the waiver or drop it`,
-          },
-        ]
-      : [];
+    if (expires < today) {
+      problems.push({
+        path: `${path}.expires`,
+        message: `${expires} has passed; look at the risk again, then renew the waiver or drop it`,
+      });
+    }
+    return problems;
   });
 }

@@ -235,7 +235,37 @@ test.each<[string, Record<string, unknown>, Partial<Surroundings>, string]>([
     "a waiver for nothing we know",
     { waivers: [{ ...WAIVER, policy: "everything" }] },
     {},
-    "wmtp:waivers.0: there is no policy everything for tracker; known: tracker-open-to-internet for tracker",
+    "wmtp:waivers.0.policy: there is no policy everything; see docs/policies.md for all",
+  ],
+  [
+    "a waiver for a policy that is misspelled",
+    { waivers: [{ ...WAIVER, policy: "run-gpu" }] },
+    {},
+    'wmtp:waivers.0.policy: there is no policy run-gpu; did you mean "run-gpus"?',
+  ],
+  [
+    "a waiver that is over, on the local target",
+    { launcher: { target: "local" }, waivers: [{ ...WAIVER, expires: "2026-11-21" }] },
+    {},
+    "wmtp:waivers.0.expires: 2026-11-21 has passed",
+  ],
+  [
+    "a waiver that is over, in a stack on a base",
+    { base: "prod", waivers: [{ ...WAIVER, expires: "2026-11-21" }] },
+    {},
+    "wmtp:waivers.0.expires: 2026-11-21 has passed",
+  ],
+  [
+    "a level for a policy that is none",
+    { policies: { levels: { "run-gpu": "advisory" } } },
+    {},
+    'wmtp:policies.levels.run-gpu: unknown key; did you mean "run-gpus"?',
+  ],
+  [
+    "a level that is none",
+    { policies: { levels: { "run-gpus": "remediate" } } },
+    {},
+    'wmtp:policies.levels.run-gpus: "remediate" is not one of mandatory, advisory, disabled',
   ],
   [
     "a waiver that is over",
