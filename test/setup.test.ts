@@ -33,6 +33,7 @@ function bareProject(): string {
   cpSync(join(root, "Makefile"), join(project, "Makefile"));
   cpSync(join(root, "tools"), join(project, "tools"), { recursive: true });
   for (const file of [".npmrc", "package.json", "package-lock.json"]) cpSync(join(root, file), join(project, file));
+  for (const folder of ["policy", "components"]) cpSync(join(root, folder), join(project, folder), { recursive: true });
   mkdirSync(join(project, "trainer"));
   for (const file of ["requirements-dev.lock", "tracker.lock"]) {
     cpSync(join(root, "trainer", file), join(project, "trainer", file));
@@ -117,6 +118,7 @@ describe("make env", () => {
     expect(variables.get("PULUMI_BACKEND_URL")).toBe(`file://${project}/.wmtp/state`);
     expect(variables.get("PULUMI_HOME")).toBe(`${project}/.tools/pulumi-home`);
     expect(variables.get("PULUMI_CONTINUE_ON_ERROR")).toBe("true");
+    expect(variables.get("PULUMI_OPTION_POLICY_PACK")).toBe(`${project}/.tools/policy`);
     const passphrase = variables.get("PULUMI_CONFIG_PASSPHRASE_FILE") ?? "";
     expect(statSync(passphrase).mode & 0o777).toBe(0o600);
     expect(readFileSync(passphrase, "utf8")).toMatch(/^[0-9a-f]{64}$/);
@@ -131,8 +133,15 @@ describe("make env", () => {
     const first = readFileSync(join(project, ".wmtp/passphrase"), "utf8");
     run({});
     expect(readFileSync(join(project, ".wmtp/passphrase"), "utf8")).toBe(first);
-    const own = run({ PULUMI_BACKEND_URL: "s3://state", PULUMI_CONFIG_PASSPHRASE: "", PULUMI_PARALLEL: "4" });
-    expect(own).not.toMatch(/BACKEND_URL|PASSPHRASE/);
+    const own = run({
+      PULUMI_BACKEND_URL: "s3://state",
+      PULUMI_CONFIG_PASSPHRASE: "",
+      PULUMI_PARALLEL: "4",
+      PULUMI_OPTION_POLICY_PACK: "",
+    });
+    expect(own).not.toMatch(/BACKEND_URL|PASSPHRASE|POLICY_PACK/);
+    const another = run({ PULUMI_OPTION_POLICY_PACK: "/elsewhere/.tools/policy" });
+    expect(another).toContain("the project/.tools/policy'");
     expect(own).toContain("PULUMI_PARALLEL='4'");
   });
 

@@ -36,6 +36,7 @@ class BenchStack extends PulumiStack {
       PULUMI_BACKEND_URL: `file://${join(root, "state")}`,
       PULUMI_CONFIG_PASSPHRASE: "passphrase-of-a-benchmark",
       PULUMI_SKIP_UPDATE_CHECK: "1",
+      PULUMI_OPTION_POLICY_PACK: undefined, // the launcher alone
       WMTP_HOME: join(root, "home"),
     };
     const config = {
