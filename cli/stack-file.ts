@@ -1,63 +1,14 @@
-/** A stack file as the engine would hand it to the program, without an engine: before the first `up` there is no stack to ask. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { parse, YAMLParseError } from "yaml";
+/** The stack file of a command, with errors as the command line says them. */
+import { readStackFile as read, type StackFile, StackFileError } from "../components/stack-file.ts";
 import { UserError } from "./state.ts";
 
-export interface StackFile {
-  /** Name in the current folder. */
-  readonly name: string;
-  /** Flat keys, structured values as JSON text; encrypted values as they are. */
-  readonly raw: Readonly<Record<string, string>>;
-  /** Keys that hold something encrypted. */
-  readonly secrets: ReadonlySet<string>;
-}
-
-const PROJECT = "wmtp";
+export type { StackFile };
 
 /** @throws UserError where there is no such file in the current folder, or it is not YAML. */
 export function readStackFile(stack: string): StackFile {
-  const name = `Pulumi.${stack.split("/").at(-1)}.yaml`;
-  if (!existsSync(name)) {
-    const stacks = readdirSync(".").flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
-    throw new UserError(
-      stacks.length === 0
-        ? `there is no ${name} in ${process.cwd()}: run this in the project's folder`
-        : `there is no ${name}; stacks: ${stacks.join(", ")}`,
-    );
-  }
-  const config = configIn(name, readFileSync(join(process.cwd(), name), "utf8"));
-  const entries = Object.entries(config).map(
-    ([key, value]) => [key.includes(":") ? key : `${PROJECT}:${key}`, value] as const,
-  );
-  return {
-    name,
-    raw: Object.fromEntries(entries.map(([key, value]) => [key, asText(value)])),
-    secrets: new Set(entries.filter(([, value]) => holdsSecret(value)).map(([key]) => key)),
-  };
-}
-
-function configIn(name: string, text: string): Record<string, unknown> {
-  let file: { config?: unknown } | null;
   try {
-    file = parse(text);
+    return read(stack);
   } catch (error) {
-    if (!(error instanceof YAMLParseError)) throw error;
-    const [{ line = 1 } = {}] = error.linePos ?? [];
-    throw new UserError(`${name} is not YAML (${error.code}, line ${line}): correct that line`);
+    throw error instanceof StackFileError ? new UserError(error.message) : error;
   }
-  const config = file?.config ?? {};
-  if (typeof config === "object" && !Array.isArray(config)) return config as Record<string, unknown>;
-  throw new UserError(`${name} has a config that is no mapping of keys: write the keys below config, one a line`);
-}
-
-function asText(value: unknown): string {
-  if (value === null) return "";
-  return typeof value === "string" ? value : JSON.stringify(value);
-}
-
-/** The engine writes each as `secure: ciphertext`. */
-function holdsSecret(value: unknown): boolean {
-  if (value === null || typeof value !== "object") return false;
-  return Object.entries(value).some(([key, inner]) => key === "secure" || holdsSecret(inner));
 }

@@ -1,38 +1,46 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SecretVariable } from "./run-access.ts";
+import { BASE_OUTPUTS, type BaseOutput, type BaseOutputName } from "./base-outputs.ts";
 
-/** What a stack with `wmtp:base` takes from its base, as the base exports it: flat, and no secrets. */
-const OUTPUTS = ["region", "bucket", "trackerUrl", "trackerCaCertificate", "image", "runSecrets"] as const;
 /** What a base has only where its stack file names it. */
 const PULL_CREDENTIAL = "imagePullCredential";
-type OutputName = (typeof OUTPUTS)[number];
 
-/** The stack an experiment builds on: it owns bucket, tracker, image and secrets; its experiments own their runs. */
+export type BaseOutputs<Name extends BaseOutputName> = { readonly [Output in Name]: BaseOutput<Output> };
+
+/** Another stack of this project, by what it exports: a base, or one whose critic is read. */
 export class BaseStack {
   readonly name: string;
   private readonly reference: pulumi.StackReference;
 
-  /** @param name of a stack of this project, for example "prod" */
-  constructor(name: string) {
-    if (name === pulumi.getStack()) throw new pulumi.RunError(`wmtp:base is ${name}, the stack itself: name another`);
+  /**
+   * @param name of a stack of this project, for example "prod"
+   * @param key of the stack file that names it
+   */
+  constructor(name: string, key = "wmtp:base") {
+    if (name === pulumi.getStack()) throw new pulumi.RunError(`${key} is ${name}, the stack itself: name another`);
     this.name = name;
     this.reference = new pulumi.StackReference(name, {
       name: `${pulumi.getOrganization()}/${pulumi.getProject()}/${name}`,
     });
   }
 
-  /** @throws pulumi.RunError, when it is read, where the base was deployed without this output, or never. */
-  text(output: Exclude<OutputName, "runSecrets">): pulumi.Output<string> {
-    return this.reference
-      .getOutput(output)
-      .apply((value) => (typeof value === "string" ? value : this.missing(output)));
+  /**
+   * Outputs of the stack, known in a preview; all or none, so that nothing is begun on half of them.
+   * @throws pulumi.RunError, when they are read, that names those which the stack does not have in the form known here.
+   */
+  outputs<Name extends BaseOutputName>(names: readonly Name[]): pulumi.Output<BaseOutputs<Name>> {
+    return pulumi.all(names.map((name) => this.reference.getOutput(name))).apply((values) => {
+      const read = names.map((name, index) => [name, BASE_OUTPUTS[name].safeParse(values[index])] as const);
+      const missing = read.filter(([, { success }]) => !success).map(([name]) => `"${name}"`);
+      if (missing.length > 0) throw this.lacks(missing);
+      return Object.fromEntries(read.map(([name, { data }]) => [name, data])) as BaseOutputs<Name>;
+    });
   }
 
-  /** Variables for which the base has a secret on the GPU cloud. */
-  get runSecrets(): pulumi.Output<SecretVariable[]> {
+  /** One that not every stack has; undefined for one that is not there. */
+  optional<Name extends BaseOutputName>(name: Name): pulumi.Output<BaseOutput<Name> | undefined> {
     return this.reference
-      .getOutput("runSecrets")
-      .apply((value) => (Array.isArray(value) ? value : this.missing("runSecrets")));
+      .getOutput(name)
+      .apply((value) => BASE_OUTPUTS[name].safeParse(value).data as BaseOutput<Name> | undefined);
   }
 
   /** Undefined where the base names none: its image is public. */
@@ -40,10 +48,11 @@ export class BaseStack {
     return this.reference.getOutput(PULL_CREDENTIAL).apply((value) => (typeof value === "string" ? value : undefined));
   }
 
-  private missing(output: OutputName): never {
-    throw new pulumi.RunError(
-      `the base stack ${this.name} has no output "${output}": it was never deployed, or by an older version, or has a base itself; ` +
-        `run pulumi up --stack ${this.name} first`,
+  private lacks(missing: readonly string[]): pulumi.RunError {
+    const outputs = missing.length === 1 ? `output ${missing[0]}` : `outputs ${missing.join(", ")}`;
+    return new pulumi.RunError(
+      `the base stack ${this.name} has no ${outputs}: it was never deployed, or by an older version, or has a base itself, or names no ` +
+        `pipeline and so has no volumes; run pulumi up --stack ${this.name} first`,
     );
   }
 }

@@ -8,8 +8,9 @@ import type { z } from "zod";
 import { describeIssues, formatProblems, type Problem, suggestion, withoutFollowers } from "./config-problems.ts";
 import { DEFAULT_WAIT, SECRET_KEYS, SECTIONS, type SecretKey, type Section, type Sections } from "./config-schema.ts";
 import { checkInfrastructure } from "./infrastructure-rules.ts";
+import { type InheritedConfig, withInherited } from "./inherited-config.ts";
 import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
-import { checkRuns, needsOf, runOverrides } from "./run-rules.ts";
+import { checkRuns, isStackName, needsOf, runOverrides } from "./run-rules.ts";
 import { datasetsOf, type TrainerConfig, TrainerConfigs } from "./trainer-config.ts";
 import { parseDuration } from "./units.ts";
 
@@ -24,6 +25,8 @@ export interface RunSettings {
   readonly after: readonly PipelineName[];
   /** A critic from elsewhere: a path or an `s3://` URI. */
   readonly criticCheckpoint?: string;
+  /** The stack whose trained critic the run reads, where it is not this one. */
+  readonly criticStack?: string;
   readonly rerun?: string;
   /** Directory names of the models the run reads, in `models/` of the bucket or volume. */
   readonly models: readonly string[];
@@ -37,6 +40,8 @@ export interface RunSettings {
 export interface StackConfig {
   readonly stack: string;
   readonly base?: string;
+  /** Owns its runs alone; what they stand on and read is the base's. */
+  readonly experiment: boolean;
   /** `aws:region`; the local target needs none. */
   readonly region?: string;
   /** Nothing is protected: a stack for a test. */
@@ -76,30 +81,51 @@ export function readConfig(): StackConfig {
   const region = raw["aws:region"];
   const trainer = new TrainerConfigs();
   const adminPasswordLength = raw["wmtp:mlflowAdminPassword"]?.length;
-  const { sections, problems } = checkConfig(raw, secrets, trainer, adminPasswordLength);
+  const { sections, problems, experiment } = checkConfig(raw, secrets, trainer, { adminPasswordLength });
   if (problems.length > 0) throw new pulumi.RunError(formatProblems(stack, problems));
   return {
-    ...resolveConfig(stack, sections as Required<Sections>, trainer),
+    ...resolveConfig(stack, sections as Required<Sections>, trainer, experiment),
     ...(region === undefined ? {} : { region }),
   };
 }
 
+export interface CheckedConfig {
+  /** Of an experiment with what it takes from its base's file. */
+  readonly sections: Sections;
+  readonly problems: Problem[];
+  /** Whether the stack owns its runs alone. */
+  readonly experiment: boolean;
+}
+
 /**
  * The sections of a stack file, and every problem that there is: in a section, between two, with what it stands on.
- * @param adminPasswordLength characters of `wmtp:mlflowAdminPassword`, where it can be read
+ * @param options.project folder of Pulumi.yaml, where the file of an experiment's base is; the current one by default
+ * @param options.adminPasswordLength characters of `wmtp:mlflowAdminPassword`, where it can be read
  */
 export function checkConfig(
   raw: Readonly<Record<string, string>>,
   secrets: ReadonlySet<string>,
   trainer: TrainerConfigs,
-  adminPasswordLength?: number,
-): { sections: Sections; problems: Problem[] } {
-  const { sections, problems } = parseSections(raw, secrets);
-  problems.push(...checkRuns(sections, trainer));
+  options: { readonly project?: string; readonly adminPasswordLength?: number | undefined } = {},
+): CheckedConfig {
+  const inherited = withInherited(raw, options.project ?? ".");
+  const { experiment } = inherited;
+  const { sections, problems } = parseSections(inherited.raw, secrets);
+  // Without its base an experiment misses what it would have taken from there: that would only repeat the cause.
+  if (experiment && inherited.raw === raw)
+    return { sections, problems: [...inherited.problems, ...problems], experiment };
+  problems.push(...checkRuns(sections, trainer, experiment));
   const today = new Date().toISOString().slice(0, 10);
-  const surroundings = { region: raw["aws:region"], secrets, today, adminPasswordLength };
+  const surroundings = { region: raw["aws:region"], secrets, today, adminPasswordLength: options.adminPasswordLength };
   problems.push(...withoutFollowers(problems, checkInfrastructure(sections, surroundings)));
-  return { sections, problems };
+  const named = problems.map((problem) => withOrigin(problem, inherited));
+  return { sections, problems: [...inherited.problems, ...named], experiment };
+}
+
+/** A problem of a value that an experiment has from its base says so: it is not in the file that has the problem. */
+function withOrigin({ path, message }: Problem, { fileOf }: InheritedConfig): Problem {
+  const file = fileOf(path);
+  return { path, message: file === undefined ? message : `${message} (in ${file}, the base's file)` };
 }
 
 /** A secret of the stack file, encrypted wherever it goes; undefined when it is not set. */
@@ -157,12 +183,18 @@ export function parseSections(
 }
 
 /** Fills in what follows from other keys. The sections have passed every check. */
-export function resolveConfig(stack: string, sections: Required<Sections>, trainer: TrainerConfigs): StackConfig {
+export function resolveConfig(
+  stack: string,
+  sections: Required<Sections>,
+  trainer: TrainerConfigs,
+  experiment = false,
+): StackConfig {
   const { wait, ...launcher } = sections.launcher;
   const waiting = wait ?? (process.env.CI ? DEFAULT_WAIT.ci : DEFAULT_WAIT.terminal);
   return {
     stack,
     ...(sections.base === undefined ? {} : { base: sections.base }),
+    experiment,
     launcher: { ...launcher, waitSeconds: parseDuration(waiting) ?? null },
     storage: sections.storage,
     tracking: { ...sections.tracking, experiment: sections.tracking.experiment ?? `weighted-mtp/${stack}` },
@@ -174,11 +206,16 @@ export function resolveConfig(stack: string, sections: Required<Sections>, train
     waivers: sections.waivers,
     ephemeral: sections.ephemeral,
     resultsVersion: trainer.resultsVersion,
-    runs: inOrder(sections).map((pipeline) => resolveRun(pipeline, sections, trainer)),
+    runs: inOrder(sections).map((pipeline) => resolveRun(pipeline, sections, trainer, experiment)),
   };
 }
 
-function resolveRun(pipeline: PipelineName, sections: Required<Sections>, trainer: TrainerConfigs): RunSettings {
+function resolveRun(
+  pipeline: PipelineName,
+  sections: Required<Sections>,
+  trainer: TrainerConfigs,
+  experiment: boolean,
+): RunSettings {
   const settings = sections.pipelines[pipeline] ?? raise(pipeline);
   const gpus = settings.gpus ?? PIPELINES[pipeline].defaultGpus;
   const names = modelNames(sections.models);
@@ -188,20 +225,28 @@ function resolveRun(pipeline: PipelineName, sections: Required<Sections>, traine
   if (settings.effectiveBatch !== undefined)
     overrides["training.gradient_accumulation_steps"] = settings.effectiveBatch / (batch * gpus);
   const config = trainer.resolve(pipeline, overrides);
-  const criticCheckpoint = pipeline === "verifiable" ? sections.pipelines.verifiable?.criticCheckpoint : undefined;
+  const needs = needsOf(pipeline, sections.pipelines);
+  const own = needs.filter((needed) => sections.pipelines[needed] !== undefined);
   return {
     pipeline,
     gpus,
     maxDurationSeconds: parseDuration(settings.maxDuration) ?? raise(pipeline),
-    needs: needsOf(pipeline, sections.pipelines),
+    needs: own,
     after: settings.after,
-    ...(criticCheckpoint === undefined ? {} : { criticCheckpoint }),
+    // An experiment without a critic of its own has its base's.
+    ...(experiment && own.length < needs.length ? { criticStack: sections.base as string } : {}),
+    ...(pipeline === "verifiable" ? criticFrom(sections.pipelines.verifiable?.criticCheckpoint) : {}),
     ...(settings.rerun === undefined ? {} : { rerun: settings.rerun }),
     models: [...new Set(PIPELINES[pipeline].models.map((role) => names[role]))].sort(),
     datasets: datasetsOf(config),
     trainerConfig: config,
     effectiveBatch: batch * gpus * (config.training?.gradient_accumulation_steps as number),
   };
+}
+
+function criticFrom(named: string | undefined): Pick<RunSettings, "criticCheckpoint" | "criticStack"> {
+  if (named === undefined) return {};
+  return isStackName(named) ? { criticStack: named } : { criticCheckpoint: named };
 }
 
 const TRAINER_MODEL_KEYS: Readonly<Record<ModelRole, string>> = {

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { VolumeRef } from "../launcher/backend.ts";
 import type { Place } from "../launcher/by-place.ts";
+import type { Content } from "./content.ts";
 import { Upload, Volume } from "./launcher-resources.ts";
 
 export interface FilledVolumeArgs {
@@ -33,10 +34,11 @@ export interface FilledVolumeArgs {
 }
 
 /** A volume and what must be in it. Dependents learn the hash of each subtree in a preview, before anything was moved. */
-export class FilledVolume extends pulumi.ComponentResource {
-  /** What a run is told of it. */
+export class FilledVolume extends pulumi.ComponentResource implements Content {
   readonly ref: VolumeRef;
-  private readonly subtrees: pulumi.Output<Record<string, string>>;
+  readonly ready = [this];
+  /** Content hash of every top-level directory. */
+  readonly hashes: pulumi.Output<Record<string, string>>;
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
     const { place, kind, storage, volumeName, source, optional = false, protect = false, forceDelete = false } = args;
@@ -49,7 +51,7 @@ export class FilledVolume extends pulumi.ComponentResource {
           { place, storage, volumeName, tags: ["weighted-mtp", kind], forceDelete, owner: args.owner },
           { parent: this, protect },
         );
-    this.subtrees = new Upload(
+    this.hashes = new Upload(
       name,
       { place, storage, volumeName, source, optional },
       {
@@ -63,7 +65,7 @@ export class FilledVolume extends pulumi.ComponentResource {
 
   /** Content hashes of the named directories; an empty hash for one that is not there, which a run refuses by name. */
   hashesOf(directories: readonly string[]): pulumi.Output<Record<string, string>> {
-    return this.subtrees.apply((hashes) =>
+    return this.hashes.apply((hashes) =>
       Object.fromEntries(directories.map((directory) => [directory, hashes[directory] ?? ""])),
     );
   }

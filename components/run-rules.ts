@@ -9,8 +9,8 @@ import type { Scalar, TrainerConfigs } from "./trainer-config.ts";
 const PATH = "wmtp:pipelines";
 const ACCUMULATION = "training.gradient_accumulation_steps";
 
-/** Problems of the launcher and of the runs; empty when there are none. */
-export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[] {
+/** Problems of the launcher and of the runs; empty when there are none. @param experiment owns its runs alone */
+export function checkRuns(sections: Sections, trainer: TrainerConfigs, experiment = false): Problem[] {
   const problems: Problem[] = [];
   const { launcher, pipelines, overrides, cost } = sections;
   if (launcher?.target === "vessl" && launcher.vessl.organization === undefined) {
@@ -19,7 +19,7 @@ export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[
       message: "is missing; target vessl needs the organization that pays for the GPUs",
     });
   }
-  problems.push(...checkBase(sections), ...checkCritic(sections));
+  problems.push(...(experiment ? [] : checkBase(sections)), ...checkCritic(sections));
   if (sections.volumes !== undefined) problems.push(...checkVolumes(sections.volumes));
   if (sections.models?.cache !== undefined && sections.models.delivery === "volume") {
     problems.push({ path: "wmtp:models.cache", message: "keeps what is fetched from the bucket; use delivery: s3" });
@@ -31,7 +31,7 @@ export function checkRuns(sections: Sections, trainer: TrainerConfigs): Problem[
     problems.push({ path: PATH, message: `names no pipeline; add at least one of ${PIPELINE_NAMES.join(", ")}` });
   }
   for (const pipeline of enabled) {
-    problems.push(...checkNeeds(pipeline, pipelines));
+    problems.push(...checkNeeds(pipeline, pipelines, experiment));
     problems.push(...checkTraining(pipeline, { pipelines, overrides }, trainer));
     const gpus = pipelines[pipeline]?.gpus ?? PIPELINES[pipeline].defaultGpus;
     if (cost !== undefined && gpus > cost.maxGpusPerRun) {
@@ -61,10 +61,16 @@ export function needsOf(pipeline: PipelineName, pipelines: Section<"pipelines">)
   return elsewhere ? [] : PIPELINES[pipeline].needs;
 }
 
-function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">): Problem[] {
+/** A name without a slash is another stack's; its critic is taken from its outputs. */
+export function isStackName(criticCheckpoint: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(criticCheckpoint);
+}
+
+/** @param experiment has its base's critic where it has none of its own */
+function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">, experiment: boolean): Problem[] {
   const problems: Problem[] = [];
   const settings = pipelines[pipeline];
-  for (const needed of needsOf(pipeline, pipelines)) {
+  for (const needed of experiment ? [] : needsOf(pipeline, pipelines)) {
     if (pipelines[needed] === undefined) {
       const message = `needs ${needed}: enable ${PATH}.${needed}, or name a checkpoint in ${PATH}.${pipeline}.criticCheckpoint`;
       problems.push({ path: `${PATH}.${pipeline}`, message });
@@ -85,7 +91,7 @@ function checkNeeds(pipeline: PipelineName, pipelines: Section<"pipelines">): Pr
   return problems;
 }
 
-/** A stack on a base owns its volumes and its runs; the rest is the base's. */
+/** A stack on a base that is no experiment owns its volumes and its runs; the rest is the base's. */
 function checkBase({ base, launcher, models }: Sections): Problem[] {
   if (base === undefined) return [];
   const problems: Problem[] = [];
@@ -105,11 +111,11 @@ function checkBase({ base, launcher, models }: Sections): Problem[] {
 /** Where a run on the GPU cloud can get a critic from: its checkpoints volume, or what it may read of the bucket. */
 function checkCritic({ launcher, pipelines, storage, base }: Sections): Problem[] {
   const critic = pipelines?.verifiable?.criticCheckpoint;
-  if (critic === undefined || launcher?.target !== "vessl") return [];
+  if (critic === undefined || isStackName(critic) || launcher?.target !== "vessl") return [];
   const path = `${PATH}.verifiable.criticCheckpoint`;
   if (!critic.includes("://")) {
     const climbs = critic.startsWith("/") || critic.split("/").some((part) => ["", ".", ".."].includes(part));
-    const message = `"${critic}" is not a path below wmtp:volumes.sources.checkpoints, such as old-critic/checkpoint_best`;
+    const message = `"${critic}" is not a stack's name, nor a path below wmtp:volumes.sources.checkpoints, such as old-critic/checkpoint_best`;
     return climbs ? [{ path, message }] : [];
   }
   const readable = base === undefined ? `s3://${storage?.bucket}/${PREFIXES.checkpoints}` : "s3://";

@@ -1,26 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Place } from "../launcher/by-place.ts";
+import type { TrainedCritic } from "./base-outputs.ts";
 import type { RunSettings, StackConfig } from "./config.ts";
-import type { FilledVolume } from "./filled-volume.ts";
+import type { Content } from "./content.ts";
+import type { Ground } from "./ground.ts";
 import { type CloudRunArgs, Run } from "./launcher-resources.ts";
 import { PIPELINES, type PipelineName } from "./pipelines.ts";
 import type { RunAccess } from "./run-access.ts";
+import type { StackContent } from "./stack-content.ts";
+import { criticDirectory } from "./stack-critic.ts";
 
 export interface TrainingRunArgs {
   readonly settings: RunSettings;
   readonly config: StackConfig;
-  /** On this machine, or on the GPU cloud. */
-  readonly place: pulumi.Input<Place>;
-  readonly models: FilledVolume;
-  readonly datasets: FilledVolume;
-  /** On the GPU cloud alone: what a critic named by its path is in. */
-  readonly checkpoints?: FilledVolume | undefined;
-  /** On the GPU cloud alone. */
-  readonly access?: RunAccess | undefined;
-  /** Resolves when the tracker is usable, so that no run starts without one. */
-  readonly trackerUrl: pulumi.Output<string>;
-  /** `repository@sha256:...`; the local target needs none. */
-  readonly image?: pulumi.Output<string> | undefined;
+  readonly ground: Ground;
+  readonly content: StackContent;
+  /** One that another stack has trained; for a run that reads such a critic. */
+  readonly critic?: pulumi.Output<TrainedCritic> | undefined;
   /** Runs declared so far, by pipeline: those it needs and follows are among them. */
   readonly earlier: ReadonlyMap<PipelineName, TrainingRun>;
 }
@@ -40,12 +35,15 @@ export class TrainingRun extends pulumi.ComponentResource {
   readonly trains: pulumi.Output<string | undefined>;
 
   constructor(name: string, args: TrainingRunArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { settings, config, place, models, datasets, checkpoints, access, trackerUrl, image, earlier } = args;
+    const { settings, config, ground, content, earlier } = args;
     const { pipeline, gpus } = settings;
+    const { place, access, trackerUrl, image } = ground;
+    const { models, datasets, checkpoints } = content;
     super("wmtp:index:TrainingRun", name, { pipeline, gpus }, opts);
     const find = (wanted: PipelineName) => earlier.get(wanted);
-    const criticDirectory = checkpoints === undefined ? undefined : directoryOf(settings.criticCheckpoint);
-    const criticVolume = criticDirectory === undefined ? undefined : checkpoints;
+    const critic = settings.criticStack === undefined ? undefined : args.critic;
+    const directory = checkpoints === undefined ? undefined : criticDirectory(settings.criticCheckpoint);
+    const criticVolume = directory === undefined ? undefined : checkpoints;
     const run = new Run(
       name,
       {
@@ -56,15 +54,15 @@ export class TrainingRun extends pulumi.ComponentResource {
         trainerConfig: settings.trainerConfig,
         models: models.hashesOf(settings.models),
         datasets: datasets.hashesOf(settings.datasets),
-        needs: checkpointsOf(settings.needs, find),
+        needs: { ...checkpointsOf(settings.needs, find), ...(critic === undefined ? {} : { critic: partsOf(critic) }) },
         criticCheckpoint: settings.criticCheckpoint,
-        checkpoints: criticDirectory === undefined ? undefined : checkpoints?.hashesOf([criticDirectory]),
+        checkpoints: directory === undefined ? undefined : checkpoints?.hashesOf([directory]),
         resultsVersion: config.resultsVersion,
         rerun: settings.rerun,
-        volumes: { models: models.ref, datasets: datasets.ref },
+        volumes: pulumi.output({ models: models.ref, datasets: datasets.ref }),
         trackerUrl,
         image,
-        cloud: access === undefined ? undefined : cloudOf(config, settings, access, criticVolume),
+        cloud: access === undefined ? undefined : cloudOf(config, settings, access, content.delivery, criticVolume),
         experiment: `${config.tracking.experiment}/${PIPELINES[pipeline].experiment}`,
         tags: ["weighted-mtp", pipeline, `${gpus}gpu`, config.stack],
         effectiveBatch: settings.effectiveBatch,
@@ -76,9 +74,10 @@ export class TrainingRun extends pulumi.ComponentResource {
       {
         parent: this,
         dependsOn: [
-          models,
-          datasets,
-          ...(criticVolume === undefined ? [] : [criticVolume]),
+          ...models.ready,
+          ...datasets.ready,
+          ...content.ready,
+          ...(criticVolume?.ready ?? []),
           ...(access?.dependsOn ?? []),
           ...[...settings.needs, ...settings.after].flatMap((other) => find(other) ?? []),
         ],
@@ -91,12 +90,19 @@ export class TrainingRun extends pulumi.ComponentResource {
   }
 }
 
+type Parts = { readonly [Part in keyof TrainedCritic]: pulumi.Output<string> };
+
 function checkpointsOf(needs: readonly PipelineName[], find: (pipeline: PipelineName) => TrainingRun | undefined) {
   const found = needs.flatMap((needed) => {
     const run = find(needed);
-    return run === undefined ? [] : [[needed, { fingerprint: run.fingerprint, checkpointUri: run.checkpointUri }]];
+    return run === undefined ? [] : [[needed, partsOf(run)]];
   });
   return Object.fromEntries(found);
+}
+
+/** Apart, so that the launcher sees which of them is not known yet. */
+function partsOf({ fingerprint, checkpointUri }: Parts) {
+  return { fingerprint, checkpointUri };
 }
 
 /** What the run takes on the GPU cloud. Each part is known as early as it can be: a preview looks at the cluster and its presets. */
@@ -104,7 +110,8 @@ function cloudOf(
   { launcher, models, image }: StackConfig,
   { gpus }: RunSettings,
   { env, secrets, pullCredential }: RunAccess,
-  criticVolume: FilledVolume | undefined,
+  delivery: StackContent["delivery"],
+  criticVolume: Content | undefined,
 ): CloudRunArgs {
   const { cluster, presets } = launcher.vessl;
   const { cache } = models;
@@ -113,15 +120,10 @@ function cloudOf(
     cluster,
     preset: presets[gpus],
     ...(credential === undefined ? {} : { pullCredential: credential }),
-    delivery: models.delivery,
+    delivery,
     ...(cache === undefined ? {} : { cache: { path: cache.path, mount: cache.mount } }),
     ...(criticVolume === undefined ? {} : { checkpointsVolume: criticVolume.ref }),
     env,
     secrets,
   };
-}
-
-/** `old-critic` of `old-critic/checkpoint_best`; undefined for a URI, which is in no volume. */
-function directoryOf(path: string | undefined): string | undefined {
-  return path === undefined || path.includes("://") ? undefined : path.split("/")[0];
 }

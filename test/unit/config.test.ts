@@ -24,6 +24,7 @@ describe("defaults", () => {
     expect(runs).toHaveLength(1);
     expect(rest).toEqual({
       stack: "dev",
+      experiment: false,
       launcher: {
         target: "local",
         maxParallel: 1,
@@ -49,7 +50,7 @@ describe("defaults", () => {
         sources: { models: "storage/models", datasets: "storage/datasets", checkpoints: "storage/checkpoints" },
       },
       models: { delivery: "s3", base: "llama-7b-mtp", reference: "sheared-llama-2.7b" },
-      cost: { currency: "USD", perHour: {}, maxGpusPerRun: 4, maxGpus: 4 },
+      cost: { currency: "USD", perHour: {}, egressPerGb: 0.09, awsPerMonth: 31, maxGpusPerRun: 4, maxGpus: 4 },
       waivers: [],
       ephemeral: false,
       resultsVersion: trainer.resultsVersion,

@@ -32,9 +32,27 @@ test("registers exactly the volumes, the tracker and a run per pipeline", async 
   );
 });
 
-test("hands out the tracker's address and the experiment, and nothing else", async () => {
-  const { outputs } = await runProgram(minitest);
-  expect(outputs).toEqual({ trackerUrl: "http://127.0.0.1:15000", experiment: "weighted-mtp/minitest" });
+test("hands out the tracker's address, the experiment and what experiments take, and nothing else", async () => {
+  const { runs, ...outputs } = (await runProgram(minitest)).outputs;
+  const hashes = { "tiny-mtp": "hash of tiny-mtp", "tiny-reference": "hash of tiny-reference" };
+  expect(outputs).toEqual({
+    trackerUrl: "http://127.0.0.1:15000",
+    experiment: "weighted-mtp/minitest",
+    models: { ...hashes, humaneval: "hash of humaneval" }, // the mock's uploads are all the same
+    datasets: { ...hashes, humaneval: "hash of humaneval" },
+    modelsVolume: { storage: "local-storage", name: "wmtp-minitest-models" },
+    datasetsVolume: { storage: "local-storage", name: "wmtp-minitest-datasets" },
+    modelsDelivery: "volume",
+    critic: { fingerprint: "fingerprint of critic", checkpointUri: "local://checkpoints/minitest/critic" },
+  });
+  expect((runs as string).split("\n")).toEqual(
+    expect.arrayContaining([
+      "critic.gpus = 2",
+      "critic.maxDurationSeconds = 600",
+      "critic.effectiveBatch = 8",
+      "ntp.trainerConfig.training.learning_rate = 0.003",
+    ]),
+  );
 });
 
 test("the same resources are planned whether what the provider computes is known or not", async () => {
