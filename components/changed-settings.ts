@@ -1,4 +1,4 @@
-/** What differs between two sets of settings, by dotted key. */
+/** What differs between two sets of settings, by dotted key. The trainer takes null for unset, and so do we. */
 
 export interface Change {
   /** @example "training.learning_rate" */
@@ -25,8 +25,8 @@ export function formatChange({ key, old, new: now }: Change): string {
 function leavesOf(node: object, prefix = ""): Map<string, string> {
   return new Map(
     Object.entries(node).flatMap(([key, value]): [string, string][] => {
-      if (value === undefined) return [];
-      if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+      if (value === undefined || value === null) return [];
+      if (typeof value === "object" && !Array.isArray(value)) {
         return [...leavesOf(value, `${prefix}${key}.`)];
       }
       return [[`${prefix}${key}`, typeof value === "string" ? value : JSON.stringify(value)]];

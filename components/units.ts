@@ -21,3 +21,8 @@ export function formatDuration(seconds: number): string {
   if (whole < 3600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;
   return `${Math.floor(whole / 3600)}h ${Math.floor((whole % 3600) / 60)}m`;
 }
+
+/** `48h`, where `formatDuration` says `48h 0m`: as a stack file has it. */
+export function formatHours(seconds: number): string {
+  return formatDuration(seconds).replace(/ 0[ms]$/, "");
+}

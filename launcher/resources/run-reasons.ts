@@ -1,6 +1,6 @@
 /** Why a run trains, for people: told from its inputs before and now, so that a preview can say it. */
 import { changedSettings, formatChange } from "../../components/changed-settings.ts";
-import { formatDuration } from "../../components/units.ts";
+import { formatHours } from "../../components/units.ts";
 import type { Subtrees } from "../backend.ts";
 import { hasUnknown } from "../values.ts";
 import type { RunInputs } from "./run.ts";
@@ -66,11 +66,6 @@ function describe(key: (typeof DESCRIPTION)[number], before: RunInputs, now: Run
   const name = DESCRIPTION_NAMES[key];
   if (key === "maxDurationSeconds") return `${name} ${formatHours(before[key])} -> ${formatHours(now[key])}`;
   return key === "effectiveBatch" ? `${name} ${before[key]} -> ${now[key]}` : name;
-}
-
-/** `48h`, where `formatDuration` says `48h 0m`. */
-function formatHours(seconds: number): string {
-  return formatDuration(seconds).replace(/ 0[ms]$/, "");
 }
 
 /** What makes another run of it, as far as it is known; what one had named first comes first. */

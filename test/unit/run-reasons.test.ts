@@ -37,8 +37,8 @@ test.each<[string, Partial<RunInputs>, string]>([
   ],
   [
     "settings that are new, gone and lists",
-    { trainerConfig: { training: { learning_rate: 0.0003, warmup: null, betas: [0.9] }, models: { base: "a" } } },
-    "training.warmup unset -> null, training.betas [0.9,0.95] -> [0.9], training.seed 1 -> unset",
+    { trainerConfig: { training: { learning_rate: 0.0003, warmup: 5, seed: null, betas: [0.9] }, models: { base: "a" } } },
+    "training.warmup unset -> 5, training.betas [0.9,0.95] -> [0.9], training.seed 1 -> unset",
   ],
   [
     "another model, which is a setting",

@@ -1,4 +1,4 @@
-import { formatDuration, parseDuration } from "../../components/units.ts";
+import { formatDuration, formatHours, parseDuration } from "../../components/units.ts";
 
 test.each([
   ["1s", 1],
@@ -45,4 +45,13 @@ test.each([
   [172_800, "48h 0m"],
 ])("%d seconds read as %s", (seconds, text) => {
   expect(formatDuration(seconds)).toBe(text);
+});
+
+test.each([
+  [45, "45s"],
+  [60, "1m"],
+  [90, "1m 30s"],
+  [172_800, "48h"],
+])("%d seconds read as %s in a stack file", (seconds, text) => {
+  expect(formatHours(seconds)).toBe(text);
 });
