@@ -50,6 +50,18 @@ retry: setup ## let a failed or cancelled run start again: make retry PIPELINE=c
 	@if [ -z '$(PIPELINE)' ]; then echo 'error: which pipeline? Say make retry PIPELINE=critic (or another one)' >&2; exit 2; fi
 	@$(env) $(wmtp) retry '$(PIPELINE)' --stack '$(STACK)'
 
+.PHONY: experiment
+experiment: setup ## write the stack file of an experiment: make experiment NAME=lr-3e-5 FROM=prod SET="PATH=VALUE PATH=VALUE"
+	@$(env) $(wmtp) experiment '$(NAME)' --from '$(or $(FROM),prod)' $(foreach set,$(SET),--set '$(set)')$(if $(PIPELINES), --pipelines '$(PIPELINES)')
+
+.PHONY: sweep
+sweep: setup ## write an experiment for each combination: make sweep NAME=lr FROM=prod GRID="PATH=V1,V2 PATH=V1,V2"
+	@$(env) $(wmtp) sweep '$(NAME)' --from '$(or $(FROM),prod)' $(foreach grid,$(GRID),--grid '$(grid)') $(foreach set,$(SET),--set '$(set)')$(if $(PIPELINES), --pipelines '$(PIPELINES)')
+
+.PHONY: experiments
+experiments: setup ## list all stacks with a base: status, loss, hours, cost so far
+	@$(env) $(wmtp) experiments$(if $(FROM), --from '$(FROM)')
+
 .PHONY: env
 env: ## print the environment for pulumi by hand: eval "$(make env)"
 	@tools/env
@@ -71,7 +83,7 @@ bench-launcher: setup ## measure the launcher: a hundred runs and ten thousand f
 	@$(env) node tools/bench-launcher.ts
 
 .PHONY: check
-check: setup ## check types, style and shell syntax
+check: setup ## check types, style, Python, shell and workflows
 	@tools/check
 
 .PHONY: fix
