@@ -28,12 +28,15 @@ export function remarksOf({ effectiveBatch, baseEffectiveBatch }: PlanRow, base:
 export function totalLines(plan: Plan): string[] {
   const { total, currency, unpriced, budget, awsPerMonth, peakGpus, rows } = plan;
   const money = (amount: number) => formatMoney(amount, currency);
-  if (total === undefined) return [`at most ${peakGpus} worker processes at a time, on this machine: nothing to pay`];
+  if (total === undefined) return [`worker processes at a time: ${peakGpus} at most; on this machine, nothing to pay`];
   if (rows.length === 0) return monthly(awsPerMonth, money);
   const complete = unpriced.length === 0 && total.egress !== NOT_KNOWN;
-  const parts = [`GPUs ${money(total.gpus ?? 0)}`, `egress of models ${egressText(total, money)}`];
+  const parts = [
+    `GPUs ${money(total.gpus ?? 0)}`,
+    `egress of models ${total.egress === NOT_KNOWN ? `(${MORE}) ${NOT_KNOWN}` : money(total.egress)}`,
+  ];
   return [
-    `${money(knownCost(total))} ${complete ? "at most" : "and more"} (${parts.join(", ")}); ${peakGpus} GPUs at a time at most`,
+    `${money(knownCost(total))} ${complete ? "at most" : "and more"} (${parts.join(", ")}); GPUs at a time: ${peakGpus} at most`,
     ...(unpriced.length === 0
       ? []
       : [`no price for ${unpriced.join(", ")}: the sum is without it, until wmtp:cost.perHour names it`]),
@@ -46,10 +49,6 @@ export function totalLines(plan: Plan): string[] {
 function budgetText(gpus: number, budget: number, money: (amount: number) => string): string {
   const [limit, key] = [money(budget), "(wmtp:cost.budget)"];
   return gpus > budget ? `GPUs cost MORE THAN the budget of ${limit} ${key}` : `budget for GPUs: ${limit} ${key}`;
-}
-
-function egressText({ egress }: RunCost, money: (amount: number) => string): string {
-  return egress === NOT_KNOWN ? NOT_KNOWN : money(egress);
 }
 
 function monthly(awsPerMonth: number | undefined, money: (amount: number) => string): string[] {

@@ -184,7 +184,7 @@ test("the table for a terminal", () => {
     "  preset gpu-a100-80g-large -> gpu-a100-80g-small",
     "verifiable: effective batch 16, and 64 in prod: the two are not the same training, step by step",
     "rho1: prod has no such run",
-    "150 USD and more (GPUs 150 USD, egress of models not known yet); 4 GPUs at a time at most",
+    "150 USD and more (GPUs 150 USD, egress of models (+) not known yet); GPUs at a time: 4 at most",
     "no price for gpu-a100-80g-medium: the sum is without it, until wmtp:cost.perHour names it",
     "budget for GPUs: 1,000 USD (wmtp:cost.budget)",
   ]);
@@ -205,7 +205,7 @@ test("the Markdown for a pull request", () => {
     "- **verifiable**: :warning: effective batch 16, and 64 in prod: the two are not the same training, step by step",
     "- **rho1**: `prod` has no such run",
     "",
-    "150 USD and more (GPUs 150 USD, egress of models not known yet); 4 GPUs at a time at most\\",
+    "150 USD and more (GPUs 150 USD, egress of models (+) not known yet); GPUs at a time: 4 at most\\",
     "no price for gpu-a100-80g-medium: the sum is without it, until wmtp:cost.perHour names it\\",
     "budget for GPUs: 1,000 USD (wmtp:cost.budget)",
   ]);
@@ -214,7 +214,7 @@ test("the Markdown for a pull request", () => {
 test("of a stack that owns its infrastructure and exceeds its budget, when nothing of it is known to train", () => {
   const plan = planOf(facts({ config: config({ cost: cost({ budget: 500 }) }) }));
   const sums = [
-    "594 USD at most (GPUs 578 USD, egress of models 16.20 USD); 4 GPUs at a time at most",
+    "594 USD at most (GPUs 578 USD, egress of models 16.20 USD); GPUs at a time: 4 at most",
     "GPUs cost MORE THAN the budget of 500 USD (wmtp:cost.budget)",
     "infrastructure on AWS: 31.00 USD a month, without what the bucket holds",
   ];
@@ -243,7 +243,7 @@ test("on this machine there are workers, and nothing to pay", () => {
     "│ critic   │ 4       │ 64    │ 48    │ adopted: trained before │",
     "│ ntp      │ 1       │ 64    │ 0.5   │ stays                   │",
     "└──────────┴─────────┴───────┴───────┴─────────────────────────┘",
-    "at most 4 worker processes at a time, on this machine: nothing to pay",
+    "worker processes at a time: 4 at most; on this machine, nothing to pay",
   ]);
 });
 
