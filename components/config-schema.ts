@@ -226,7 +226,9 @@ const run = {
     .union(GPU_COUNTS.map((gpus) => z.literal(gpus)))
     .optional()
     .describe("worker processes on the local target"),
-  maxDuration: duration.default("48h").describe("the run is ended after this long, and each resumption of it"),
+  maxDuration: duration
+    .default("48h")
+    .describe("the run is ended after this long, resumptions within one `up` included"),
   effectiveBatch: z.int().min(1).optional().describe("sequences per optimizer step; sets the accumulation steps"),
   overrides,
   after: z.array(z.enum(PIPELINE_NAMES)).default([]).describe("starts after these, without reading anything of them"),

@@ -16,6 +16,7 @@ import { parse } from "yaml";
 import type { RunSpec, RunState } from "../../launcher/backend.ts";
 import { LocalBackend } from "../../launcher/local/backend.ts";
 import { Layout } from "../../launcher/local/layout.ts";
+import { signalProcess } from "../../launcher/local/process.ts";
 import type { Supervision } from "../../launcher/local/run-files.ts";
 import { type BackendUnderTest, describeBackend, ended, specOf, started, until } from "./backend-contract.ts";
 
@@ -49,7 +50,7 @@ async function makeLocal(): Promise<Local> {
       else writeFileSync(file, text);
     },
     async dispose() {
-      for (const pid of processesOf(layout)) process.kill(pid, "SIGKILL");
+      for (const pid of processesOf(layout)) signalProcess(pid, "SIGKILL");
       rmSync(layout.home, { recursive: true, force: true, maxRetries: 5 });
     },
   };
