@@ -23,7 +23,7 @@ export class Enforcement {
 
   /** Asks a policy about a resource, before that is created or changed. */
   eachOf(policy: Policy, resource: Resource, report: Report): void {
-    if (!policy.types?.includes(resource.type)) return;
+    if (policy.types !== "every" && !policy.types?.includes(resource.type)) return;
     policy.eachOf?.(resource, this.verdict(policy, report, resource), this.stack);
   }
 

@@ -82,7 +82,11 @@ function toSdk(policy: Policy, enforcement: Enforcement): Policies[number] {
 }
 
 /** The SDK reads the properties of a resource anew for each policy, unless it knows that the policy is about another type. */
-function ofTypes(types: readonly string[], validate: ResourceValidation): ResourceValidation | ResourceValidation[] {
+function ofTypes(
+  types: readonly string[] | "every",
+  validate: ResourceValidation,
+): ResourceValidation | ResourceValidation[] {
+  if (types === "every") return validate;
   return types.length > 1
     ? (args, report) => (types.includes(args.type) ? validate(args, report) : undefined)
     : validateResourceOfType({ __pulumiType: types[0] } as never, (_props, args, report) => validate(args, report));

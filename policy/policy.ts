@@ -46,7 +46,7 @@ export interface Policy {
   /** What to do about a violation. */
   readonly remedy: string;
   /** Types whose resources are looked at one by one, before each is created or changed; with `eachOf`. */
-  readonly types?: readonly string[];
+  readonly types?: readonly string[] | "every";
   eachOf?(resource: Resource, verdict: Verdict, stack: StackSettings): void;
   /** Looks at all resources together, at the end; only where one of these types is there. */
   readonly stackTypes?: readonly string[];

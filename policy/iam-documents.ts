@@ -1,0 +1,86 @@
+/** Policy documents of IAM, of buckets and of other resources, as statements. */
+import type { Policy, Resource, Verdict } from "./policy.ts";
+import { at, isObject, list, notLiteral, UNKNOWN, type Value } from "./values.ts";
+
+/** Where documents are, and whether they are known before anything exists. */
+const DOCUMENTS: Readonly<Record<string, { readonly property: string; readonly literal: boolean }>> = {
+  "aws:iam/role:Role": { property: "assumeRolePolicy", literal: true },
+  // The host's names the ARN of a secret, which AWS makes up.
+  "aws:iam/rolePolicy:RolePolicy": { property: "policy", literal: false },
+  "aws:iam/userPolicy:UserPolicy": { property: "policy", literal: true },
+  "aws:iam/groupPolicy:GroupPolicy": { property: "policy", literal: true },
+  "aws:iam/policy:Policy": { property: "policy", literal: false },
+  "aws:s3/bucketPolicy:BucketPolicy": { property: "policy", literal: true },
+  "aws:secretsmanager/secretPolicy:SecretPolicy": { property: "policy", literal: false },
+  "aws:ecr/repositoryPolicy:RepositoryPolicy": { property: "policy", literal: true },
+};
+
+export const HOLDS_DOCUMENT: readonly string[] = Object.keys(DOCUMENTS);
+
+export interface Statement {
+  readonly allows: boolean;
+  readonly actions: readonly string[];
+  readonly resources: readonly string[];
+  /** "*", or a list such as `["Service ec2.amazonaws.com"]`; undefined in a document that belongs to somebody. */
+  readonly principals: readonly string[] | "*" | undefined;
+  readonly condition: Value;
+  /** By exclusion: NotAction, NotResource, NotPrincipal. */
+  readonly excludes: boolean;
+}
+
+/**
+ * Asks about each statement of the resource's document. One that is not known yet is left to the update where that is as it should be;
+ * one that cannot be read is a violation.
+ */
+export function eachStatement(
+  look: (statement: Statement, verdict: Verdict, resource: Resource) => void,
+): Policy["eachOf"] {
+  return (resource, verdict) => {
+    const { property, literal } = DOCUMENTS[resource.type]!;
+    const document = resource.props[property];
+    if (document === UNKNOWN) {
+      if (literal) verdict.violated(notLiteral(property));
+      else verdict.undecided(property);
+      return;
+    }
+    const statements = read(document);
+    if (statements === undefined) verdict.violated(`${property} is no policy document with statements`);
+    else for (const statement of statements) look(statement, verdict, resource);
+  };
+}
+
+function read(document: Value): Statement[] | undefined {
+  let parsed: Value = document;
+  try {
+    if (typeof document === "string") parsed = JSON.parse(document);
+  } catch {
+    return undefined;
+  }
+  const found = at(parsed, "Statement");
+  const statements = isObject(found) ? [found] : list(found);
+  return statements.length === 0 ? undefined : statements.map(toStatement);
+}
+
+function toStatement(statement: Value): Statement {
+  const has = (key: string) => at(statement, key) !== undefined;
+  return {
+    allows: at(statement, "Effect") !== "Deny",
+    actions: words(at(statement, "Action")),
+    resources: words(at(statement, "Resource")),
+    principals: principalsOf(at(statement, "Principal")),
+    condition: at(statement, "Condition"),
+    excludes: has("NotAction") || has("NotResource") || has("NotPrincipal"),
+  };
+}
+
+function principalsOf(principal: Value): Statement["principals"] {
+  if (principal === undefined) return undefined;
+  if (!isObject(principal)) return "*";
+  const named = Object.entries(principal).flatMap(([kind, who]) => words(who).map((one) => `${kind} ${one}`));
+  return named.some((one) => one.endsWith(" *")) ? "*" : named;
+}
+
+/** One text, or a list of them. */
+function words(value: Value): string[] {
+  return (Array.isArray(value) ? list(value) : [value]).filter((word) => typeof word === "string");
+}
