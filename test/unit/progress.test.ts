@@ -1,64 +1,110 @@
-import { formatBytes, progressLine, transferLine } from "../../launcher/progress.ts";
+/** How an update ended, by the engine's events and the state: a run that goes on is no failure, and nothing else passes for one. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readEvents } from "../../cli/engine-events.ts";
+import { EXIT_CODES, progressOf } from "../../cli/progress.ts";
 
-const event = (event: object) => `[wmtp] ${JSON.stringify(event)}`;
-const progress = (step: number) =>
-  event({ event: "progress", step, steps: 40, loss: 0.6914, tokens_per_second: 5234.5, eta_seconds: 8 });
+const CRITIC = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::critic";
+const NTP = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::ntp";
+const BUCKET = "urn:pulumi:dev::wmtp::wmtp:index:ArtifactStore$aws:s3/bucket:Bucket::store";
+const STACK = "urn:pulumi:dev::wmtp::pulumi:pulumi:Stack::wmtp-dev";
+const SUMMARY = { summaryEvent: { resourceChanges: { create: 1 } } };
+const GENERIC = { diagnosticEvent: { severity: "error", message: "update failed\n" } };
 
-test("the latest progress counts, with what is around it passed over", () => {
-  const log = [
-    "--- attempt 1",
-    event({ event: "start", steps: 40, effective_batch: 8 }),
-    progress(11),
-    progress(12),
-    "a warning",
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "wmtp-progress-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const error = (urn: string, message: string) => ({ diagnosticEvent: { severity: "error", urn, message } });
+const failed = (urn: string, message = "1 error occurred:\n\t* trouble\n") => [
+  error(urn, message),
+  { resOpFailedEvent: { metadata: { op: "create", urn, type: urn.split("::")[2] } } },
+];
+const run = (
+  pipeline: string,
+  status: "running" | "pending" | "failed" | "lost" | "completed",
+  reason: string | null = null,
+) => ({
+  pipeline,
+  status,
+  reason,
+});
+
+function progress(events: object[], runs: ReturnType<typeof run>[] = [], tail = "") {
+  const file = join(folder, "events.jsonl");
+  writeFileSync(file, `${events.map((event) => JSON.stringify(event)).join("\n")}\n${tail}`);
+  return progressOf(readEvents(file), runs);
+}
+
+test("an update without a failure is done, warnings or not", () => {
+  const warning = { diagnosticEvent: { severity: "warning", urn: STACK, message: "a warning" } };
+  expect(progress([warning, SUMMARY])).toEqual({ state: "done", description: "everything is as the stack file says" });
+});
+
+test("runs that go on when the wait is over", () => {
+  const events = [
+    ...failed(CRITIC, "launcher.wait (30m) is over: critic is still running"),
+    ...failed(NTP),
+    GENERIC,
+    SUMMARY,
   ];
-  expect(progressLine("critic", log)).toBe("critic 12/40, loss 0.6914, 5.2k tokens/s, ETA 8s");
+  expect(progress(events, [run("critic", "running"), run("ntp", "pending")])).toEqual({
+    state: "running",
+    description: "critic is running, ntp waits for its turn",
+  });
 });
 
-test("below a thousand tokens a second there is no k", () => {
-  const line = event({ event: "progress", step: 1, steps: 2, loss: 10, tokens_per_second: 999.4, eta_seconds: 3700 });
-  expect(progressLine("ntp", [line])).toBe("ntp 1/2, loss 10.0000, 999 tokens/s, ETA 1h 1m");
+test("one that failed beside one that goes on is a person's to decide", () => {
+  const events = [...failed(CRITIC), ...failed(NTP), GENERIC, SUMMARY];
+  expect(progress(events, [run("critic", "running"), run("ntp", "failed", "out of memory; lower it\nlog")])).toEqual({
+    state: "failed",
+    description: "ntp: out of memory; lower it",
+  });
+  expect(progress(events, [run("critic", "running"), run("ntp", "lost", null)])).toMatchObject({ state: "failed" });
+  expect(progress(events, [run("critic", "running")])).toEqual({
+    state: "failed",
+    description: "ntp could not be made or changed",
+  });
 });
 
-test("a phase later than the last step is shown instead of it", () => {
-  expect(progressLine("rho1", [progress(12), event({ event: "phase", name: "validate" })])).toBe("rho1: validate");
-});
-
-test("after the start, before the first step", () => {
-  const log = [event({ event: "phase", name: "load" }), event({ event: "start", steps: 40, effective_batch: 8 })];
-  expect(progressLine("rho1", log)).toBe("rho1: 40 steps, effective batch 8");
-});
-
-test("torchrun's rank prefix does not hide an event", () => {
-  expect(progressLine("critic", [`[rank0]: ${progress(3)}`])).toBe("critic 3/40, loss 0.6914, 5.2k tokens/s, ETA 8s");
-});
-
-test("torn lines, foreign events and plain text tell nothing", () => {
-  expect(progressLine("critic", [])).toBeUndefined();
+test("what is not a run is never pending", () => {
+  const going = [...failed(CRITIC), GENERIC];
+  expect(progress([...going, ...failed(BUCKET), SUMMARY], [run("critic", "running")])).toEqual({
+    state: "failed",
+    description: "store could not be made or changed",
+  });
   expect(
-    progressLine("critic", ['[wmtp] {"event":"progr', "[wmtp] null", "[wmtp] 3", event({ event: "completed" }), "x"]),
-  ).toBeUndefined();
-  expect(progressLine("critic", [progress(7), progress(8).slice(0, 30)])).toContain("critic 7/40");
+    progress([...going, error(STACK, "Running program failed:\n stack"), SUMMARY], [run("critic", "running")]),
+  ).toEqual({
+    state: "failed",
+    description: "wmtp-dev: Running program failed:",
+  });
+  // What `check` refuses has no operation that fails.
+  expect(progress([error(NTP, "gpus: 3"), GENERIC, SUMMARY], [run("ntp", "running")])).toMatchObject({
+    state: "failed",
+  });
 });
 
-test("a transfer tells how far, how fast and how long still", () => {
-  expect(transferLine(1_200_000_000, 63_000_000_000, 6)).toBe("1.2 GB of 63.0 GB, 200.0 MB/s, ETA 5m 9s");
-  expect(transferLine(0, 1000, 0)).toBe("0.0 kB of 1.0 kB, 0.0 kB/s, ETA unknown");
-  expect(transferLine(1000, 1000, 1)).toBe("1.0 kB of 1.0 kB, 1.0 kB/s, ETA 0s");
+test("a broken policy", () => {
+  const policy = { policyName: "no-open-ports", enforcementLevel: "mandatory", resourceUrn: BUCKET, message: "open" };
+  expect(progress([{ policyEvent: policy }, SUMMARY])).toEqual({
+    state: "failed",
+    description: "policy no-open-ports on store",
+  });
+  expect(progress([{ policyEvent: { ...policy, enforcementLevel: "advisory" } }, SUMMARY])).toMatchObject({
+    state: "done",
+  });
 });
 
-test.each([
-  [0, "0.0 kB"],
-  [1_000, "1.0 kB"],
-  [1_000_000, "1.0 MB"],
-  [1_500_000_000, "1.5 GB"],
-])("%d bytes read as %s", (bytes, text) => {
-  expect(formatBytes(bytes)).toBe(text);
+test("an engine that was killed, or never started", () => {
+  const cut = { state: "failed", description: "the update was cut off, or never began" };
+  expect(progress([], [], '{"summaryEv')).toEqual(cut);
+  expect(progressOf(readEvents(join(folder, "none")), [])).toEqual(cut);
 });
 
-test("checkpoints that do not get away are told beside the progress, until they do", () => {
-  const line = '[wmtp] {"event":"phase","name":"train"}';
-  const failing = '[wmtp] {"event":"upload_failing","message":"access denied"}';
-  expect(progressLine("ntp", [line, failing])).toBe("ntp: train; CHECKPOINTS ARE NOT UPLOADED (access denied)");
-  expect(progressLine("ntp", [line, failing, '[wmtp] {"event":"upload_ok"}'])).toBe("ntp: train");
+test("exit codes tell the three apart", () => {
+  expect(EXIT_CODES).toEqual({ done: 0, running: 75, failed: 1 });
 });
