@@ -1,8 +1,8 @@
 /** The whole stack on one page: read the config, declare the components, export what other stacks need. */
 import * as pulumi from "@pulumi/pulumi";
 import { ArtifactStore } from "./components/artifact-store.ts";
-import { experimentOn, groundOfBase } from "./components/base-ground.ts";
-import { contentOutputs, criticOutput } from "./components/base-outputs.ts";
+import { contentOfBase, groundOfBase, machineOfBase } from "./components/base-ground.ts";
+import { contentOutputs, criticOutput, type TrainedCritic } from "./components/base-outputs.ts";
 import { BaseStack } from "./components/base-stack.ts";
 import { PREFIXES } from "./components/bucket-layout.ts";
 import { readConfig, readSecret } from "./components/config.ts";
@@ -12,37 +12,41 @@ import { MlflowHost } from "./components/mlflow-host.ts";
 import { plainVariables, RunSecrets, secretNames } from "./components/run-access.ts";
 import { RunIdentity } from "./components/run-identity.ts";
 import { fillVolumes } from "./components/stack-content.ts";
+import { otherCritic, READABLE_HERE, readableIn } from "./components/stack-critic.ts";
 import { declareRuns } from "./components/stack-runs.ts";
 import { TrainerImage } from "./components/trainer-image.ts";
+import { unlessFailed } from "./components/unless-failed.ts";
 import { findToken, TOKEN_REMEDY } from "./launcher/vessl/token.ts";
 
 const config = readConfig();
 const { stack, ephemeral } = config;
+const local = config.launcher.target === "local";
 
-export const outputs = declare();
+export const outputs = declare().then(unlessFailed);
 
-function declare() {
-  const base = config.base === undefined ? undefined : new BaseStack(config.base);
-  if (config.launcher.target === "local") return base === undefined ? onThisMachine() : asExperiment(base);
+async function declare() {
   // A preview goes without, as on a pull request from a fork; an update would find out half way.
-  if (!pulumi.runtime.isDryRun() && findToken() === undefined) {
+  if (!local && !pulumi.runtime.isDryRun() && findToken() === undefined) {
     throw new pulumi.RunError(
       `there is no login for the GPU cloud, so nothing was created or changed: ${TOKEN_REMEDY}`,
     );
   }
-  if (base === undefined) return onTheCloud();
+  if (config.base === undefined) return local ? onThisMachine() : onTheCloud();
+  const base = await BaseStack.read(config.base);
   return config.experiment ? asExperiment(base) : onItsBase(base);
 }
 
-function onThisMachine() {
+async function onThisMachine() {
+  const critic = await otherCritic(config, READABLE_HERE);
   const tracker = new TrackingServer("tracker", { stack });
-  const content = trainHere({ place: { target: "local" }, trackerUrl: tracker.url, readable: "local://checkpoints/" });
+  const content = trainHere({ place: { target: "local" }, trackerUrl: tracker.url }, critic);
   return { trackerUrl: tracker.url, experiment: config.tracking.experiment, ...content };
 }
 
-function onTheCloud() {
+async function onTheCloud() {
   const region = config.region as string; // checked with everything else
   const { bucket } = config.storage;
+  const critic = await otherCritic(config, readableIn(bucket, stack));
   const store = new ArtifactStore("store", { ...config.storage, region, ephemeral });
   const identity = new RunIdentity("runs", { stack, store, accessKeys: config.storage.accessKeys });
   const tracker = new MlflowHost("tracker", {
@@ -61,10 +65,9 @@ function onTheCloud() {
     HF_TOKEN: readSecret("hfToken"),
   };
   const secrets = new RunSecrets("secrets", { stack, place, values });
-  const content = trainHere({
+  const ground: Ground = {
     place,
     trackerUrl: tracker.url,
-    readable: `s3://${bucket}/${PREFIXES.checkpoints}${stack}/`,
     image: image.ref,
     bucket: { uri: `s3://${bucket}`, after: [store] },
     access: {
@@ -72,7 +75,7 @@ function onTheCloud() {
       secrets: secretNames(stack, secrets.variables),
       dependsOn: [secrets],
     },
-  });
+  };
   return {
     region,
     bucket: store.bucketName,
@@ -84,33 +87,33 @@ function onTheCloud() {
     image: image.ref,
     ...(config.image.pullCredential === undefined ? {} : { imagePullCredential: config.image.pullCredential }),
     experiment: config.tracking.experiment,
-    ...content,
+    ...trainHere(ground, critic),
   };
 }
 
 /** Volumes and runs of its own; bucket, tracker, image and secrets of the base. */
-function onItsBase(base: BaseStack) {
+async function onItsBase(base: BaseStack) {
   const ground = groundOfBase(config, base);
-  const runs = declareRuns(config, ground, fillVolumes(config, ground), otherStacks(base));
+  const critic = await otherCritic(config, readableIn(base.take(["bucket"]).bucket, base.name), base);
+  const runs = declareRuns(config, ground, fillVolumes(config, ground), critic);
   return { trackerUrl: ground.trackerUrl, experiment: config.tracking.experiment, ...criticOutput(runs) };
 }
 
 /** Runs of its own; everything else is the base's. */
-function asExperiment(base: BaseStack) {
-  const { ground, content } = experimentOn(config, base);
-  const runs = declareRuns(config, ground, content, otherStacks(base));
+async function asExperiment(base: BaseStack) {
+  const ground = local ? await machineOfBase(base) : groundOfBase(config, base);
+  const critic = await otherCritic(
+    config,
+    local ? READABLE_HERE : readableIn(base.take(["bucket"]).bucket, base.name),
+    base,
+  );
+  const runs = declareRuns(config, ground, contentOfBase(config, base), critic);
   return { trackerUrl: ground.trackerUrl, experiment: config.tracking.experiment, ...criticOutput(runs) };
 }
 
 /** Volumes and runs of a stack without a base, and what experiments on it take; one without pipelines is infrastructure alone. */
-function trainHere(ground: Ground) {
+function trainHere(ground: Ground, critic: TrainedCritic | undefined) {
   if (config.runs.length === 0) return {};
   const content = fillVolumes(config, ground);
-  return contentOutputs(config, content, declareRuns(config, ground, content, otherStacks()));
-}
-
-/** The stack of a name: the base where it is that, for there is one reference to a stack. */
-function otherStacks(base?: BaseStack) {
-  return (name: string) =>
-    name === base?.name ? base : new BaseStack(name, "wmtp:pipelines.verifiable.criticCheckpoint");
+  return contentOutputs(config, content, declareRuns(config, ground, content, critic));
 }

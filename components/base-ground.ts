@@ -1,9 +1,9 @@
-/** What a stack on a base takes from it: bucket, tracker, image and secrets; an experiment also models, data and a trained critic. */
+/** What a stack on a base takes from it: bucket, tracker, image and secrets; an experiment also models and data. */
 import * as pulumi from "@pulumi/pulumi";
-import type { BaseOutputs, BaseStack } from "./base-stack.ts";
+import type { BaseStack } from "./base-stack.ts";
 import { PREFIXES } from "./bucket-layout.ts";
 import type { RunSettings, StackConfig } from "./config.ts";
-import { BaseContent, type Content } from "./content.ts";
+import { BaseContent } from "./content.ts";
 import { cloudPlace, type Ground } from "./ground.ts";
 import { plainVariables, secretNames } from "./run-access.ts";
 import type { StackContent } from "./stack-content.ts";
@@ -12,86 +12,63 @@ import { criticDirectory } from "./stack-critic.ts";
 const CLOUD = ["region", "bucket", "trackerUrl", "trackerCaCertificate", "image", "runSecrets"] as const;
 const CONTENT = ["models", "datasets", "modelsVolume", "datasetsVolume", "modelsDelivery"] as const;
 const CHECKPOINTS = ["checkpointSources", "checkpointsVolume"] as const;
-const MACHINE = ["trackerUrl"] as const;
 const TRACKER_MS = 5000;
 
-/** Bucket, tracker, image and secrets of the base, for a stack with volumes and runs of its own on the GPU cloud. */
+/** Bucket, tracker, image and secrets of the base, for runs on the GPU cloud. */
 export function groundOfBase(config: StackConfig, base: BaseStack): Ground {
-  return cloudGround(config, base, base.outputs(CLOUD));
-}
-
-/** What an experiment stands on and reads. Nothing of it is known unless all of it is there, so that no run starts before another is refused. */
-export function experimentOn(config: StackConfig, base: BaseStack): { ground: Ground; content: StackContent } {
-  const local = config.launcher.target === "local";
-  const byPath = !local && config.runs.some(({ criticCheckpoint }) => criticDirectory(criticCheckpoint) !== undefined);
-  const given = base.outputs([...(local ? MACHINE : CLOUD), ...CONTENT, ...(byPath ? CHECKPOINTS : [])]);
-  const from = (
-    kind: "models" | "datasets" | "checkpoints",
-    ref: typeof given.modelsVolume,
-    hashes: typeof given.models,
-  ) => new BaseContent({ base: base.name, kind, ref, hashes });
-  const content = {
-    models: from("models", given.modelsVolume, given.models),
-    datasets: from("datasets", given.datasetsVolume, given.datasets),
-    delivery: given.modelsDelivery,
-    ...(byPath ? { checkpoints: from("checkpoints", given.checkpointsVolume, given.checkpointSources) } : {}),
-    ready: [],
-  };
-  const ground = local ? machineGround(base.name, given.trackerUrl) : cloudGround(config, base, given);
-  const found = pulumi.all([ground.trackerUrl, pulumi.all(readBy(config.runs, content))]);
-  const place = pulumi.all([ground.place, found]).apply(([known]) => known);
-  return { ground: { ...ground, place }, content };
-}
-
-function cloudGround(
-  config: StackConfig,
-  base: BaseStack,
-  given: pulumi.Output<BaseOutputs<(typeof CLOUD)[number]>>,
-): Ground {
-  const checkpoints = `${PREFIXES.checkpoints}${base.name}/`;
-  const { region, bucket, trackerUrl, trackerCaCertificate: caCertificate, image } = given;
+  const { region, bucket, trackerUrl, trackerCaCertificate, image, runSecrets } = base.take(CLOUD);
   return {
-    place: given.apply((known) => cloudPlace(config, known.region, known.bucket, `${checkpoints}experiments/`)),
-    trackerUrl,
-    readable: pulumi.interpolate`s3://${bucket}/${checkpoints}`,
-    image,
+    place: cloudPlace(config, region, bucket, `${PREFIXES.checkpoints}${base.name}/experiments/`),
+    trackerUrl: pulumi.output(trackerUrl),
+    image: pulumi.output(image),
     access: {
-      env: plainVariables({ region, bucket, caCertificate }),
-      secrets: given.apply(({ runSecrets }) => secretNames(base.name, runSecrets)),
-      pullCredential: base.pullCredential,
+      env: plainVariables({ region, bucket, caCertificate: trackerCaCertificate }),
+      secrets: secretNames(base.name, runSecrets),
+      ...(base.pullCredential === undefined ? {} : { pullCredential: base.pullCredential }),
       dependsOn: [],
     },
   };
 }
 
-function machineGround(base: string, trackerUrl: pulumi.Output<string>): Ground {
-  return {
-    place: { target: "local" },
-    trackerUrl: trackerUrl.apply((url) => answering(base, url)),
-    readable: "local://checkpoints/",
-  };
+/** The tracker of a base on this machine. @throws pulumi.RunError in an update, where it does not run. */
+export async function machineOfBase(base: BaseStack): Promise<Ground> {
+  const { trackerUrl } = base.take(["trackerUrl"]);
+  await requireTracker(base.name, trackerUrl);
+  return { place: { target: "local" }, trackerUrl: pulumi.output(trackerUrl) };
 }
 
 /** The tracker is the base's process: this stack cannot start it. A preview goes on without. */
-async function answering(base: string, url: string): Promise<string> {
+async function requireTracker(base: string, url: string): Promise<void> {
   const answers = await fetch(`${url}/health`, { signal: AbortSignal.timeout(TRACKER_MS) }).then(
     ({ ok }) => ok,
     () => false,
   );
-  if (answers) return url;
+  if (answers) return;
   const silent = `the tracker of ${base} does not answer at ${url}: start it with make up STACK=${base}`;
   if (!pulumi.runtime.isDryRun()) throw new pulumi.RunError(silent);
   await pulumi.log.warn(silent);
-  return url;
 }
 
-/** Hashes of everything that runs read. */
-function readBy(runs: readonly RunSettings[], { models, datasets, checkpoints }: StackContent) {
-  const all = (content: Content, directories: (run: RunSettings) => string | readonly string[]) =>
-    content.hashesOf([...new Set(runs.flatMap(directories))].sort());
-  return [
-    all(models, (run) => run.models),
-    all(datasets, (run) => run.datasets),
-    ...(checkpoints === undefined ? [] : [all(checkpoints, (run) => criticDirectory(run.criticCheckpoint) ?? [])]),
-  ];
+/**
+ * Models and data as the base has them, and the checkpoints where a run names one by its path.
+ * @throws pulumi.RunError where a run reads what the base does not have, before any is declared.
+ */
+export function contentOfBase({ launcher, runs }: StackConfig, base: BaseStack): StackContent {
+  const given = base.take(CONTENT);
+  const { name } = base;
+  const models = new BaseContent({ base: name, kind: "models", ref: given.modelsVolume, hashes: given.models });
+  const datasets = new BaseContent({ base: name, kind: "datasets", ref: given.datasetsVolume, hashes: given.datasets });
+  const content = { models, datasets, delivery: given.modelsDelivery, ready: [] };
+  models.hashesOf(named(runs, (run) => run.models));
+  datasets.hashesOf(named(runs, (run) => run.datasets));
+  const critics = launcher.target === "local" ? [] : named(runs, (run) => criticDirectory(run.criticCheckpoint) ?? []);
+  if (critics.length === 0) return content;
+  const { checkpointSources: hashes, checkpointsVolume: ref } = base.take(CHECKPOINTS);
+  const checkpoints = new BaseContent({ base: name, kind: "checkpoints", ref, hashes });
+  checkpoints.hashesOf(critics);
+  return { ...content, checkpoints };
+}
+
+function named(runs: readonly RunSettings[], directories: (run: RunSettings) => string | readonly string[]): string[] {
+  return [...new Set(runs.flatMap(directories))].sort();
 }

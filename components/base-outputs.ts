@@ -7,6 +7,7 @@ import { PIPELINE_NAMES, type PipelineName } from "./pipelines.ts";
 import { SECRET_VARIABLES } from "./run-access.ts";
 import { parseSettings, settingsText } from "./settings-text.ts";
 import type { StackContent } from "./stack-content.ts";
+import type { TrainerConfig } from "./trainer-config.ts";
 import type { TrainingRun } from "./training-run.ts";
 
 const text = z.string();
@@ -20,7 +21,7 @@ const run = z.object({
   preset: text.optional(),
   maxDurationSeconds: z.number(),
   effectiveBatch: z.number(),
-  trainerConfig: z.record(text, z.record(text, z.unknown())),
+  trainerConfig: z.custom<TrainerConfig>((value) => value !== null && typeof value === "object"),
 });
 
 /** Every output that another stack may read. */
@@ -33,6 +34,8 @@ export const BASE_OUTPUTS = {
   runSecrets: z.array(z.enum(SECRET_VARIABLES)),
   models: hashes,
   datasets: hashes,
+  /** Of each directory of models. */
+  modelBytes: z.record(text, z.number()),
   checkpointSources: hashes,
   modelsVolume: volume,
   datasetsVolume: volume,
@@ -61,6 +64,7 @@ export function contentOutputs(
   return {
     models: models.hashes,
     datasets: datasets.hashes,
+    modelBytes: models.bytes,
     modelsVolume: models.ref,
     datasetsVolume: datasets.ref,
     modelsDelivery: delivery,

@@ -4,11 +4,11 @@ import type { VolumeRef } from "../launcher/backend.ts";
 /** Directories that runs read, by name: a volume that this stack fills, or one that its base has filled. */
 export interface Content {
   /** What a run is told of it. */
-  readonly ref: pulumi.Input<VolumeRef>;
+  readonly ref: VolumeRef;
   /** What must be done before a run reads from it. */
   readonly ready: readonly pulumi.Resource[];
   /** Content hashes of the named directories. */
-  hashesOf(directories: readonly string[]): pulumi.Output<Record<string, string>>;
+  hashesOf(directories: readonly string[]): pulumi.Input<Record<string, string>>;
 }
 
 export interface BaseContentArgs {
@@ -16,14 +16,14 @@ export interface BaseContentArgs {
   readonly base: string;
   /** What it holds. */
   readonly kind: "models" | "datasets" | "checkpoints";
-  readonly ref: pulumi.Output<VolumeRef>;
+  readonly ref: VolumeRef;
   /** Content hash of every directory that the base has. */
-  readonly hashes: pulumi.Output<Readonly<Record<string, string>>>;
+  readonly hashes: Readonly<Record<string, string>>;
 }
 
 /** What the base has filled; nothing is moved for it. */
 export class BaseContent implements Content {
-  readonly ref: pulumi.Output<VolumeRef>;
+  readonly ref: VolumeRef;
   readonly ready = [];
   private readonly args: BaseContentArgs;
 
@@ -32,19 +32,17 @@ export class BaseContent implements Content {
     this.ref = args.ref;
   }
 
-  /** @throws pulumi.RunError, when they are read, for directories that the base does not have. */
-  hashesOf(directories: readonly string[]): pulumi.Output<Record<string, string>> {
+  /** @throws pulumi.RunError for directories that the base does not have. */
+  hashesOf(directories: readonly string[]): Record<string, string> {
     const { base, kind, hashes } = this.args;
-    return hashes.apply((known) => {
-      const missing = directories.filter((directory) => !Object.hasOwn(known, directory));
-      if (missing.length === 0) {
-        return Object.fromEntries(directories.map((directory) => [directory, known[directory] as string]));
-      }
-      const there = Object.keys(known).sort().join(", ") || "none";
-      throw new pulumi.RunError(
-        `the base stack ${base} has no ${kind} ${missing.join(", ")}, only ${there}: put the files into its ` +
-          `wmtp:volumes.sources.${kind} and run pulumi up --stack ${base}, or name another in the stack file`,
-      );
-    });
+    const missing = directories.filter((directory) => !Object.hasOwn(hashes, directory));
+    if (missing.length === 0) {
+      return Object.fromEntries(directories.map((directory) => [directory, hashes[directory] as string]));
+    }
+    const there = Object.keys(hashes).sort().join(", ") || "none";
+    throw new pulumi.RunError(
+      `the base stack ${base} has no ${kind} ${missing.join(", ")}, only ${there}: put the files into its ` +
+        `wmtp:volumes.sources.${kind} and run pulumi up --stack ${base}, or name another in the stack file`,
+    );
   }
 }

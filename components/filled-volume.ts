@@ -39,6 +39,8 @@ export class FilledVolume extends pulumi.ComponentResource implements Content {
   readonly ready = [this];
   /** Content hash of every top-level directory. */
   readonly hashes: pulumi.Output<Record<string, string>>;
+  /** Bytes of every top-level directory; undefined where nobody has counted them. */
+  readonly bytes: pulumi.Output<Record<string, number> | undefined>;
 
   constructor(name: string, args: FilledVolumeArgs, opts?: pulumi.ComponentResourceOptions) {
     const { place, kind, storage, volumeName, source, optional = false, protect = false, forceDelete = false } = args;
@@ -51,7 +53,7 @@ export class FilledVolume extends pulumi.ComponentResource implements Content {
           { place, storage, volumeName, tags: ["weighted-mtp", kind], forceDelete, owner: args.owner },
           { parent: this, protect },
         );
-    this.hashes = new Upload(
+    const upload = new Upload(
       name,
       { place, storage, volumeName, source, optional },
       {
@@ -59,7 +61,9 @@ export class FilledVolume extends pulumi.ComponentResource implements Content {
         dependsOn: [...(volume === undefined ? [] : [volume]), ...(args.after ?? [])],
         ...(volume === undefined ? {} : { deletedWith: volume }),
       },
-    ).subtrees;
+    );
+    this.hashes = upload.subtrees;
+    this.bytes = upload.subtreeBytes;
     this.registerOutputs({ storage, volumeName });
   }
 

@@ -8,8 +8,6 @@ export interface Ground {
   readonly place: pulumi.Input<Place>;
   /** Resolves when the tracker is usable. */
   readonly trackerUrl: pulumi.Output<string>;
-  /** Below it the runs may read checkpoints. @example "s3://wmtp/checkpoints/prod/" */
-  readonly readable: pulumi.Input<string>;
   /** The rest on the GPU cloud alone. */
   readonly image?: pulumi.Output<string>;
   /** The stack's own bucket, which its models go to. */

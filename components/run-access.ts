@@ -19,7 +19,7 @@ export interface RunAccess {
   /** Name of the organization's secret that holds a variable, by variable. */
   readonly secrets: pulumi.Input<Record<string, string>>;
   /** The base's credential for a private image, where the stack names none; undefined: a public image. */
-  readonly pullCredential?: pulumi.Output<string | undefined>;
+  readonly pullCredential?: string;
   /** What must be there before a run starts. */
   readonly dependsOn: readonly pulumi.Resource[];
 }

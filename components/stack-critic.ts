@@ -1,26 +1,45 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { TrainedCritic } from "./base-outputs.ts";
-import type { BaseStack } from "./base-stack.ts";
+import { BaseStack } from "./base-stack.ts";
+import { PREFIXES } from "./bucket-layout.ts";
+import type { StackConfig } from "./config.ts";
+
+/** Below it runs on this machine read checkpoints. */
+export const READABLE_HERE = "local://checkpoints/";
+
+/** Below it the runs of `stack`, and of the experiments on it, may read checkpoints. */
+export function readableIn(bucket: string, stack: string): string {
+  return `s3://${bucket}/${PREFIXES.checkpoints}${stack}/`;
+}
+
+const KEY = "wmtp:pipelines.verifiable.criticCheckpoint";
 
 /**
- * The critic that another stack has trained, for `verifiable`.
+ * The critic of another stack that this one's `verifiable` reads; undefined where it has its own, or names a checkpoint.
  * @param readable below it the runs of this stack may read checkpoints
- * @throws pulumi.RunError, when it is read, where the stack has none that is trained, or none that can be read.
+ * @param base of this stack, if it has one
+ * @throws pulumi.RunError where the other stack has no trained critic, or none that can be read.
  */
-export function criticOf(stack: BaseStack, readable: pulumi.Input<string>): pulumi.Output<TrainedCritic> {
-  return pulumi.all([stack.optional("critic"), readable]).apply(([critic, below]) => {
-    if (critic === undefined) {
-      throw new pulumi.RunError(
-        `verifiable needs a critic, and the stack ${stack.name} has none that is trained: train it there (wmtp:pipelines.critic, then ` +
-          `pulumi up --stack ${stack.name}), or enable wmtp:pipelines.critic here, or name another in wmtp:pipelines.verifiable.criticCheckpoint`,
-      );
-    }
-    if (critic.checkpointUri.startsWith(below)) return critic;
+export async function otherCritic(
+  { runs }: StackConfig,
+  readable: string,
+  base?: BaseStack,
+): Promise<TrainedCritic | undefined> {
+  const name = runs.find(({ criticStack }) => criticStack !== undefined)?.criticStack;
+  if (name === undefined) return undefined;
+  const stack = name === base?.name ? base : await BaseStack.read(name, KEY); // there is one reference to a stack
+  const critic = stack.find("critic");
+  if (critic === undefined) {
     throw new pulumi.RunError(
-      `the critic of the stack ${stack.name} is at ${critic.checkpointUri}, and the runs of this stack read ${below} alone: ` +
-        "name a stack that has its checkpoints there in wmtp:pipelines.verifiable.criticCheckpoint",
+      `verifiable needs a critic, and the stack ${name} has none that is trained: train it there (wmtp:pipelines.critic, then pulumi up ` +
+        `--stack ${name}), or enable wmtp:pipelines.critic here, or name another in ${KEY}`,
     );
-  });
+  }
+  if (critic.checkpointUri.startsWith(readable)) return critic;
+  throw new pulumi.RunError(
+    `the critic of the stack ${name} is at ${critic.checkpointUri}, and the runs of this stack read ${readable} alone: name a stack ` +
+      `that has its checkpoints there in ${KEY}`,
+  );
 }
 
 /** `old-critic` of `old-critic/checkpoint_best`, in the volume of checkpoints; undefined for a URI, which is in no volume. */

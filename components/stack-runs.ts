@@ -1,27 +1,21 @@
-import * as pulumi from "@pulumi/pulumi";
-import type { BaseStack } from "./base-stack.ts";
+import type { TrainedCritic } from "./base-outputs.ts";
 import type { StackConfig } from "./config.ts";
 import type { Ground } from "./ground.ts";
 import type { PipelineName } from "./pipelines.ts";
 import type { StackContent } from "./stack-content.ts";
-import { criticOf } from "./stack-critic.ts";
 import { TrainingRun } from "./training-run.ts";
 
-/** A run per enabled pipeline, in dependency order. @param stack makes the reference to another stack, or gives the one that there is */
+/** A run per enabled pipeline, in dependency order. @param critic of another stack, where one is read */
 export function declareRuns(
   config: StackConfig,
   ground: Ground,
   content: StackContent,
-  stack: (name: string) => BaseStack,
+  critic: TrainedCritic | undefined,
 ): Map<PipelineName, TrainingRun> {
-  const criticStack = config.runs.find((run) => run.criticStack !== undefined)?.criticStack;
-  const critic = criticStack === undefined ? undefined : criticOf(stack(criticStack), ground.readable);
-  // No run starts as long as another one is to be refused.
-  const place = critic === undefined ? ground.place : pulumi.all([ground.place, critic]).apply(([known]) => known);
   const runs = new Map<PipelineName, TrainingRun>();
   for (const settings of config.runs) {
-    const args = { settings, config, ground: { ...ground, place }, content, critic, earlier: runs };
-    runs.set(settings.pipeline, new TrainingRun(settings.pipeline, args));
+    const run = new TrainingRun(settings.pipeline, { settings, config, ground, content, critic, earlier: runs });
+    runs.set(settings.pipeline, run);
   }
   return runs;
 }

@@ -15,7 +15,7 @@ export interface TrainingRunArgs {
   readonly ground: Ground;
   readonly content: StackContent;
   /** One that another stack has trained; for a run that reads such a critic. */
-  readonly critic?: pulumi.Output<TrainedCritic> | undefined;
+  readonly critic?: TrainedCritic | undefined;
   /** Runs declared so far, by pipeline: those it needs and follows are among them. */
   readonly earlier: ReadonlyMap<PipelineName, TrainingRun>;
 }
@@ -54,12 +54,12 @@ export class TrainingRun extends pulumi.ComponentResource {
         trainerConfig: settings.trainerConfig,
         models: models.hashesOf(settings.models),
         datasets: datasets.hashesOf(settings.datasets),
-        needs: { ...checkpointsOf(settings.needs, find), ...(critic === undefined ? {} : { critic: partsOf(critic) }) },
+        needs: { ...checkpointsOf(settings.needs, find), ...(critic === undefined ? {} : { critic }) },
         criticCheckpoint: settings.criticCheckpoint,
         checkpoints: directory === undefined ? undefined : checkpoints?.hashesOf([directory]),
         resultsVersion: config.resultsVersion,
         rerun: settings.rerun,
-        volumes: pulumi.output({ models: models.ref, datasets: datasets.ref }),
+        volumes: { models: models.ref, datasets: datasets.ref },
         trackerUrl,
         image,
         cloud: access === undefined ? undefined : cloudOf(config, settings, access, content.delivery, criticVolume),
@@ -90,19 +90,12 @@ export class TrainingRun extends pulumi.ComponentResource {
   }
 }
 
-type Parts = { readonly [Part in keyof TrainedCritic]: pulumi.Output<string> };
-
 function checkpointsOf(needs: readonly PipelineName[], find: (pipeline: PipelineName) => TrainingRun | undefined) {
   const found = needs.flatMap((needed) => {
     const run = find(needed);
-    return run === undefined ? [] : [[needed, partsOf(run)]];
+    return run === undefined ? [] : [[needed, { fingerprint: run.fingerprint, checkpointUri: run.checkpointUri }]];
   });
   return Object.fromEntries(found);
-}
-
-/** Apart, so that the launcher sees which of them is not known yet. */
-function partsOf({ fingerprint, checkpointUri }: Parts) {
-  return { fingerprint, checkpointUri };
 }
 
 /** What the run takes on the GPU cloud. Each part is known as early as it can be: a preview looks at the cluster and its presets. */

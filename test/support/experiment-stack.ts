@@ -1,10 +1,11 @@
 /** A stack beside another one of a test: of the same project, state and data. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import type { RunOutputs } from "../../launcher/resources/run.ts";
 import type { EngineStack } from "./engine-stack.ts";
-import { PulumiStack } from "./pulumi-stack.ts";
+import { PulumiStack, type Result } from "./pulumi-stack.ts";
 
 export class ExperimentStack extends PulumiStack {
   readonly name: string;
@@ -26,10 +27,6 @@ export class ExperimentStack extends PulumiStack {
     writeFileSync(join(this.project, `Pulumi.${this.name}.yaml`), stringify({ config }));
   }
 
-  file(): string {
-    return readFileSync(join(this.project, `Pulumi.${this.name}.yaml`), "utf8");
-  }
-
   resources(): { type: string; urn: string; inputs: Record<string, unknown>; outputs: Record<string, unknown> }[] {
     return JSON.parse(this.mustRun("stack", "export")).deployment.resources ?? [];
   }
@@ -46,6 +43,25 @@ export class ExperimentStack extends PulumiStack {
   runs(): Record<string, RunOutputs> {
     const runs = this.resources().filter(({ type }) => type === "launcher:index:Run");
     return Object.fromEntries(runs.map(({ outputs }) => [outputs.pipeline, outputs as unknown as RunOutputs]));
+  }
+
+  /** Inputs of the runs that a preview would create, replace or update. */
+  planned(): Record<string, unknown>[] {
+    const text = this.mustRun("preview", "--json");
+    const { steps } = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)) as {
+      steps: { op: string; newState?: { type: string; inputs: Record<string, unknown> } }[];
+    };
+    const changed = steps.filter(({ op }) => op === "create" || op === "replace" || op === "update");
+    return changed.flatMap(({ newState }) => (newState?.type === "launcher:index:Run" ? [newState.inputs] : []));
+  }
+
+  /** An update beside others. */
+  startUp(): Promise<Result> {
+    const words = ["up", "--yes", "--skip-preview", "--stack", this.name, "--non-interactive"];
+    const up = spawn("pulumi", words, { cwd: this.project, env: this.env, timeout: this.longestMs });
+    let text = "";
+    for (const stream of [up.stdout, up.stderr]) stream.on("data", (chunk) => (text += chunk));
+    return new Promise((resolve) => up.on("close", (code) => resolve({ code, text })));
   }
 
   outputs(): Record<string, unknown> {

@@ -9,6 +9,8 @@ export interface Registration {
   readonly inputs: Readonly<Record<string, unknown>>;
   /** URNs; a component in `dependsOn` stands for its children. */
   readonly dependencies: readonly string[];
+  /** By property: URNs of the resources that its value comes from. */
+  readonly propertyDependencies: Readonly<Record<string, readonly string[]>>;
   readonly parent: string;
   readonly deletedWith: string;
   readonly protect: boolean;
@@ -45,6 +47,7 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   }),
   "docker:index/image:Image": () => ({ repoDigest: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}` }),
   "aws:ec2/eip:Eip": () => ({ publicIp: "203.0.113.10", allocationId: "eipalloc-1" }),
+  "aws:iam/instanceProfile:InstanceProfile": (name) => ({ name: `${name}-1234567` }),
   "aws:ebs/volume:Volume": () => ({ id: "vol-0123456789abcdef0" }),
   "aws:secretsmanager/secret:Secret": () => ({ arn: "arn:aws:secretsmanager:eu-north-1:1:secret:s" }),
   "launcher:index:Run": (name) => ({
@@ -57,6 +60,7 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
 /** What AWS answers to the questions of the program. */
 const ANSWERS: Readonly<Record<string, (args: Record<string, unknown>) => object>> = {
   "aws:index/getAvailabilityZones:getAvailabilityZones": () => ({ names: ["eu-north-1a", "eu-north-1b"] }),
+  "pulumi:pulumi:readStackOutputs": () => ({ outputs: {} }),
   "aws:ssm/getParameter:getParameter": () => ({ insecureValue: "ami-0123456789abcdef0" }),
   "aws:s3/getBucket:getBucket": ({ bucket }) => ({ bucket, arn: `arn:aws:s3:::${bucket}` }),
   "aws:ec2/getSubnet:getSubnet": ({ id }) => ({ id, availabilityZone: "eu-north-1c" }),
@@ -67,6 +71,7 @@ const ANSWERS: Readonly<Record<string, (args: Record<string, unknown>) => object
 interface Request {
   getName(): string;
   getDependenciesList(): string[];
+  getPropertydependenciesMap(): { entries(): Iterable<[string, { getUrnsList(): string[] }]> };
   getParent(): string;
   getDeletedwith(): string;
   getCustom(): boolean;
@@ -117,7 +122,7 @@ export async function runProgram(
       if (response !== undefined) requests.push({ request, urn: response.getUrn() });
       callback(error, response);
     });
-  const { outputs } = await import("../../index.ts");
+  const outputs = await (await import("../../index.ts")).outputs;
   await runtime.waitForRPCs();
   const registered = requests.map(({ request, urn }) => ({
     urn,
@@ -126,6 +131,9 @@ export async function runProgram(
     custom: request.getCustom(),
     inputs: inputsOf.get(`${request.getType()}/${request.getName()}`) ?? {},
     dependencies: [...request.getDependenciesList()].sort(),
+    propertyDependencies: Object.fromEntries(
+      [...request.getPropertydependenciesMap().entries()].map(([property, urns]) => [property, urns.getUrnsList()]),
+    ),
     parent: request.getParent(),
     deletedWith: request.getDeletedwith(),
     protect: request.getProtect(),
