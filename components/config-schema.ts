@@ -252,7 +252,7 @@ const pipelines = z
         criticCheckpoint: name
           .optional()
           .describe(
-            "directory of a trained critic's checkpoint_best: a path, below volumes.sources.checkpoints on the GPU cloud, or an s3:// URI in the bucket there",
+            "the critic of another stack, by its name; or the directory of a trained critic's checkpoint_best: a path, below volumes.sources.checkpoints on the GPU cloud, or an s3:// URI in the bucket there",
           ),
       }),
     ),
@@ -305,7 +305,11 @@ const policies = z
 
 /** Sections of the stack file, without their `wmtp:` prefix. */
 export const SECTIONS = {
-  base: slug.optional().describe("the stack this experiment builds on"),
+  base: slug
+    .optional()
+    .describe(
+      "the stack this one builds on. Without volumes of its own it is an experiment: its file says what differs from the base's",
+    ),
   launcher,
   storage,
   tracking,

@@ -92,7 +92,7 @@ function pipelinesOf(own: Mapping, theirs: unknown): unknown {
     Object.entries(named).map(([pipeline, settings]) => {
       const inherited = isMapping(theirs) && Object.hasOwn(theirs, pipeline) ? theirs[pipeline] : undefined;
       if (!isMapping(inherited) || (settings !== null && !isMapping(settings)))
-        return [pipeline, settings ?? inherited];
+        return [pipeline, settings ?? inherited ?? null];
       return [
         pipeline,
         merged(withoutConflicts(inherited, mapping(settings), everywhere, Object.keys(named)), settings),

@@ -45,13 +45,18 @@ function makeBase(stack: EngineStack, trackerUrl: string): void {
     image: CLOUD_IMAGE,
     runSecrets: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
   };
-  const urn = `urn:pulumi:${BASE}::wmtp::pulumi:pulumi:Stack::wmtp-${BASE}`;
-  const file = join(stack.root, "base.json");
+  stack.onStack(BASE, "stack", "init");
+  importOutputs(stack, BASE, outputs);
+}
+
+/** Makes these the outputs of another stack of the same state. */
+export function importOutputs(beside: EngineStack, stack: string, outputs: Readonly<Record<string, unknown>>): void {
+  const urn = `urn:pulumi:${stack}::wmtp::pulumi:pulumi:Stack::wmtp-${stack}`;
+  const file = join(beside.root, `${stack}.json`);
   const resource = { urn, custom: false, type: "pulumi:pulumi:Stack", outputs };
   const manifest = { time: "2026-01-01T00:00:00Z", magic: "", version: "" };
   writeFileSync(file, JSON.stringify({ version: 3, deployment: { manifest, resources: [resource] } }));
-  stack.onStack(BASE, "stack", "init");
-  stack.onStack(BASE, "stack", "import", "--file", file);
+  beside.onStack(stack, "stack", "import", "--file", file);
 }
 
 /** The base's secrets, which its own update would have put there. */

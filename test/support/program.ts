@@ -22,6 +22,8 @@ export interface ProgramOptions {
   /** Whether what the provider computes is known, as after `check`. */
   readonly known?: boolean;
   readonly stack?: string;
+  /** What other stacks export, by name; those that are not named export what a base without content does. */
+  readonly others?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
 const HASHES = {
@@ -86,7 +88,7 @@ process.setMaxListeners(0); // each load of the SDK adds its own
 /** Each call loads the program and the SDK anew: the SDK keeps the state of a run in globals. */
 export async function runProgram(
   config: Readonly<Record<string, unknown>>,
-  { preview = false, known = true, stack = "minitest" }: ProgramOptions = {},
+  { preview = false, known = true, stack = "minitest", others = {} }: ProgramOptions = {},
 ): Promise<{ registered: Registration[]; outputs: Record<string, unknown> }> {
   jest.resetModules();
   const pulumi = await import("@pulumi/pulumi");
@@ -95,6 +97,8 @@ export async function runProgram(
     {
       newResource({ type, name, inputs }) {
         inputsOf.set(`${type}/${name}`, inputs);
+        if (type === "pulumi:pulumi:StackReference" && others[name] !== undefined)
+          return { id: name, state: { ...inputs, outputs: others[name] } };
         return { id: `id of ${name}`, state: { ...inputs, ...(known ? COMPUTED[type]?.(name) : {}) } };
       },
       call({ token, inputs }) {
