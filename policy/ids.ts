@@ -17,6 +17,8 @@ export const POLICY_IDS = [
   "mlflow-open-to-internet",
   "port-open-to-internet",
   "tracker-open-to-internet",
+  "ingress-https-only",
+  "interface-guarded",
   "security-group-described",
   "egress-limited",
   "default-security-group-closed",
@@ -53,6 +55,7 @@ export const POLICY_IDS = [
   "run-after-tracker",
   "run-after-data",
   "run-safetensors",
+  "cloud-place",
   // cost
   "cost-budget",
   "cost-price-known",

@@ -15,10 +15,11 @@ const TAGGED = /^[^@\s]+:[\w][\w.-]{0,127}$/;
 
 const tag: Policy = {
   id: "image-tag-literal",
-  demands: "An image that is built has a repository and a tag that a preview knows, and the tag is not `latest`",
+  demands:
+    "An image is built for the repository of the stack file, with a tag that a preview knows and that is not `latest`",
   severity: "medium",
   controls: ["checkov CKV_DOCKER_7"],
-  remedy: "Name repository and tag in imageName; TrainerImage makes the tag a hash of what goes in",
+  remedy: "Name wmtp:image.repository and a tag in imageName; TrainerImage makes the tag a hash of what goes in",
   types: [IMAGE],
   eachOf({ props }, verdict, { image }) {
     const name = at(props, "imageName");
@@ -27,6 +28,14 @@ const tag: Policy = {
     else if (name === UNKNOWN) verdict.violated(notLiteral("imageName"));
     else if (!isText(name) || !TAGGED.test(name)) verdict.violated("imageName has no tag");
     else if (name.endsWith(":latest")) verdict.violated("imageName has the tag latest, which moves");
+    else if (!image.ecr && !name.startsWith(`${image.repository}:`))
+      verdict.violated("imageName is not of wmtp:image.repository");
+    if (image.ecr || name === UNKNOWN) return;
+    // It is given the password.
+    const server = at(props, "registry.server");
+    if (server === UNKNOWN) verdict.violated(notLiteral("registry.server"));
+    else if (server !== image.repository?.split("/")[0])
+      verdict.violated("registry.server is not that of wmtp:image.repository");
   },
 };
 

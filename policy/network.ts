@@ -34,9 +34,12 @@ interface Rule {
   readonly protocol: Value;
   readonly from: Value;
   readonly to: Value;
-  /** A whole list of blocks that somebody else writes; what is in it is known to nobody here. */
-  readonly prefixLists: boolean;
+  /** A list of blocks that somebody else writes, or nobody at all: who that is, is known to nobody here. */
+  readonly anybody: boolean;
 }
+
+/** Where a rule names a security group in place of a block. */
+const GROUPS = ["referencedSecurityGroupId", "sourceSecurityGroupId", "securityGroups", "self"] as const;
 
 function ruleOf(rule: Value): Rule {
   const single = ["cidrIpv4", "cidrIpv6"].map((key) => at(rule, key)).filter((cidr) => cidr !== undefined);
@@ -44,12 +47,15 @@ function ruleOf(rule: Value): Rule {
     const cidrs = at(rule, key);
     return cidrs === UNKNOWN ? [UNKNOWN] : list(cidrs);
   });
+  const cidrs = [...single, ...many];
+  const prefixLists = ["prefixListId", "prefixListIds"].some((key) => at(rule, key) !== undefined);
+  const groups = GROUPS.some((key) => at(rule, key) !== undefined && at(rule, key) !== false);
   return {
-    cidrs: [...single, ...many],
+    cidrs,
     protocol: at(rule, "ipProtocol") ?? at(rule, "protocol"),
     from: at(rule, "fromPort"),
     to: at(rule, "toPort"),
-    prefixLists: at(rule, "prefixListId") !== undefined || list(at(rule, "prefixListIds")).length > 0,
+    anybody: prefixLists || (cidrs.length === 0 && !groups),
   };
 }
 
@@ -71,8 +77,8 @@ export function addressesIn(cidr: Value): number {
   return 2 ** (32 - Number(length));
 }
 
-const isOpen = ({ cidrs, prefixLists }: Rule) =>
-  prefixLists || cidrs.reduce<number>((sum, cidr) => sum + addressesIn(cidr), 0) > MOST_ADDRESSES;
+const isOpen = ({ cidrs, anybody }: Pick<Rule, "cidrs" | "anybody">) =>
+  anybody || cidrs.reduce<number>((sum, cidr) => sum + addressesIn(cidr), 0) > MOST_ADDRESSES;
 
 /** Ports from and to; everything for protocols that have no ports, and for what is not a number. */
 function ports({ protocol, from, to }: Rule): [from: number, to: number] {
@@ -181,8 +187,45 @@ const tracker: Policy = {
         .filter(onlyHttps);
       const cidrs = rules.flatMap((rule) => rule.cidrs);
       if (cidrs.includes(UNKNOWN)) verdict.violated(notLiteral("a rule's block"), group);
-      else if (isOpen({ ...ruleOf({}), cidrs, prefixLists: rules.some((rule) => rule.prefixLists) }))
+      else if (isOpen({ cidrs, anybody: rules.some((rule) => rule.anybody) }))
         verdict.violated("the internet reaches the login, on port 443", group);
+    }
+  },
+};
+
+const https: Policy = {
+  id: "ingress-https-only",
+  demands: "Nobody comes in but by HTTPS (443), from wherever",
+  severity: "medium",
+  controls: ["FSBP EC2.18"],
+  remedy: "Open 443 by tcp alone; operators come by Session Manager",
+  types: RULES_IN,
+  eachOf(resource, verdict) {
+    const rules = rulesOf(resource, "ingress");
+    // What is not known is said by the policies before this one.
+    for (const rule of rules === UNKNOWN ? [] : rules)
+      if (!onlyHttps(rule) || rule.protocol !== "tcp") verdict.violated(`ports ${ports(rule).join(" to ")} are let in`);
+  },
+};
+
+const INTERFACE = "aws:ec2/networkInterface:NetworkInterface";
+
+const guarded: Policy = {
+  id: "interface-guarded",
+  demands: "Every interface, and every host without one of its own, is in a security group of the stack",
+  severity: "medium",
+  controls: [],
+  remedy: "Name a SecurityGroup of the stack in securityGroups, or in vpcSecurityGroupIds",
+  stackTypes: [INTERFACE, INSTANCE],
+  wholeStack(resources, verdict) {
+    const groups = ofType(resources, GROUP);
+    for (const one of ofType(resources, INTERFACE, INSTANCE)) {
+      if (one.type === INSTANCE && at(one.props, "primaryNetworkInterface") !== undefined) continue;
+      const property = one.type === INSTANCE ? "vpcSecurityGroupIds" : "securityGroups";
+      const named = at(one.props, property);
+      const own = one.propertyDependencies[property]?.some((group) => groups.includes(group)) === true;
+      if (!own || (named !== UNKNOWN && list(named).length === 0))
+        verdict.violated(`${property} names no security group of the stack`, one);
     }
   },
 };
@@ -286,6 +329,8 @@ export const network: readonly Policy[] = [
   mlflow,
   ports443,
   tracker,
+  https,
+  guarded,
   described,
   egress,
   defaultGroup,

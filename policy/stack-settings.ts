@@ -2,7 +2,7 @@
 import { SECTIONS, type Section } from "../components/config-schema.ts";
 import { withInherited } from "../components/inherited-config.ts";
 
-const READ = ["launcher", "tracking", "image", "cost", "policies", "waivers", "ephemeral"] as const;
+const READ = ["base", "launcher", "storage", "tracking", "image", "cost", "policies", "waivers", "ephemeral"] as const;
 type Read = (typeof READ)[number];
 
 export type StackSettings = { readonly [Name in Read]: Section<Name> } & {

@@ -209,22 +209,38 @@ const lifecycle: Policy = {
   },
 };
 
+/** Whether the bucket's policy lets S3 write its logs there. */
+function takesLogsAt(target: StackResource, prefix: Value, resources: readonly StackResource[]): boolean {
+  const found = ofType(resources, BUCKET_POLICY).find((one) => isAbout(one, "bucket", target));
+  const policy = at(found?.props, "policy");
+  if (!isText(policy) || !isText(prefix)) return false;
+  return list(at(JSON.parse(policy) as Value, "Statement")).some(
+    (statement) =>
+      at(statement, "Effect") === "Allow" &&
+      at(statement, "Principal.Service") === "logging.s3.amazonaws.com" &&
+      list(at(statement, "Action")).includes("s3:PutObject") &&
+      list(at(statement, "Resource")).some((one) => isText(one) && one.endsWith(`/${prefix}*`)),
+  );
+}
+
 const logged: Policy = {
   id: "bucket-access-logged",
-  demands: "Every bucket but one for logs has its accesses logged in another",
+  demands: "Every bucket but one for logs has its accesses logged in another, which takes them",
   severity: "medium",
   controls: ["FSBP S3.9", "cdk-nag S1", "checkov CKV_AWS_18"],
-  remedy: "Give it a BucketLogging to a second bucket",
+  remedy:
+    "Give it a BucketLogging to a second bucket, whose policy lets logging.s3.amazonaws.com write below the prefix",
   stackTypes: [BUCKET],
   wholeStack(resources, verdict) {
-    const logging = ofType(resources, LOGGING);
-    for (const bucket of ofType(resources, BUCKET)) {
+    const buckets = ofType(resources, BUCKET);
+    for (const bucket of buckets) {
       if (takesLogs(bucket, resources)) continue;
-      const others = ofType(resources, BUCKET).filter((other) => other !== bucket);
-      const own = logging.filter((one) => isAbout(one, "bucket", bucket));
-      const elsewhere = (one: StackResource) => others.some((other) => isAbout(one, "targetBucket", other, "bucket"));
-      if (!own.some(elsewhere))
+      const own = ofType(resources, LOGGING).find((one) => isAbout(one, "bucket", bucket));
+      const target = buckets.find((other) => own !== undefined && isAbout(own, "targetBucket", other, "bucket"));
+      if (own === undefined || target === undefined || target === bucket)
         verdict.violated("accesses to the bucket are not logged in another of the stack", bucket);
+      else if (!takesLogsAt(target, at(own.props, "targetPrefix"), resources))
+        verdict.violated("the bucket for its logs does not take them", own);
     }
   },
 };
@@ -317,9 +333,12 @@ const dataProtected: Policy = {
   controls: [],
   remedy: "Set protect: true, and leave forceDestroy or forceDelete false; or say wmtp:ephemeral: true",
   types: Object.keys(HOLDS_DATA),
-  eachOf(resource, verdict, { ephemeral }) {
+  eachOf(resource, verdict, { ephemeral, stack }) {
     if (ephemeral || onThisMachine(resource)) return;
     if (!resource.protect && !NEEDS_NO_PROTECTION.includes(resource.type)) verdict.violated("it is not protected");
+    // A cache is everybody's; anything else that is nobody's may be filled, or deleted, by another stack.
+    if (resource.type === VOLUME && !list(at(resource.props, "tags")).includes("cache"))
+      demand(verdict, resource, "owner", is(stack), "is not this stack: another could fill or delete it");
     const flag = HOLDS_DATA[resource.type];
     if (flag !== undefined)
       demand(

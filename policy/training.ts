@@ -5,6 +5,8 @@ import type { Policy, StackResource } from "./policy.ts";
 import { at, between, demand, isObject, isText, list, notLiteral, texts, UNKNOWN, type Value } from "./values.ts";
 
 const RUN = "launcher:index:Run";
+const UPLOAD = "launcher:index:Upload";
+const VOLUME = "launcher:index:Volume";
 
 const gpus: Policy = {
   id: "run-gpus",
@@ -102,7 +104,9 @@ const critic: Policy = {
 
 /** A resource that is there once the tracker answers. */
 function trackersIn(resources: readonly StackResource[]): StackResource[] {
-  const gates = ofType(resources, "command:local:Command").filter((one) => isWithin(one, "wmtp:index:MlflowHost"));
+  const gates = ofType(resources, "command:local:Command").filter(
+    (one) => isWithin(one, "wmtp:index:MlflowHost") && isText(at(one.props, "create")),
+  );
   return [...ofType(resources, "launcher:index:TrackingServer"), ...gates];
 }
 
@@ -139,7 +143,7 @@ const afterData: Policy = {
   remedy: "Hand the run its FilledVolumes, and make it depend on them",
   stackTypes: [RUN],
   wholeStack(resources, verdict) {
-    const filled = ofType(resources, "launcher:index:Upload", "launcher:index:Volume");
+    const filled = ofType(resources, UPLOAD, VOLUME);
     for (const run of ofType(resources, RUN)) {
       const refs = ["volumes.models", "volumes.datasets", "cloud.checkpointsVolume"].map((path) => at(run.props, path));
       const [models, datasets] = refs;
@@ -181,6 +185,31 @@ const safetensors: Policy = {
   },
 };
 
+const place: Policy = {
+  id: "cloud-place",
+  demands:
+    "Runs, volumes and secrets are in the organization and project of the stack file, and checkpoints in its bucket",
+  severity: "high",
+  controls: [],
+  remedy: "Set wmtp:launcher.vessl and wmtp:storage.bucket, and hand every resource of the launcher the one place",
+  types: [RUN, UPLOAD, VOLUME, "launcher:index:OrgSecret"],
+  eachOf({ props }, verdict, { launcher, storage, base }) {
+    if (launcher.target === "local") return;
+    const wanted: Readonly<Record<string, string | undefined>> = {
+      target: "vessl",
+      organization: launcher.vessl.organization,
+      project: launcher.vessl.project,
+      // Of a stack on a base it is the base's.
+      ...(base === undefined ? { bucket: storage.bucket } : {}),
+    };
+    for (const [key, value] of Object.entries(wanted)) {
+      const own = at(props, `place.${key}`);
+      if (own === UNKNOWN) verdict.undecided(`place.${key}`);
+      else if (own !== value) verdict.violated(`place.${key} is not that of the stack file`);
+    }
+  },
+};
+
 export const training: readonly Policy[] = [
   gpus,
   preset,
@@ -190,4 +219,5 @@ export const training: readonly Policy[] = [
   afterTracker,
   afterData,
   safetensors,
+  place,
 ];
