@@ -22,6 +22,12 @@ export function accessOf(env: NodeJS.ProcessEnv): Access {
   return { api, repository, token };
 }
 
+/** How a program of these ends that cannot go on: one line, as the job's log marks errors. */
+export function complain(error: unknown): void {
+  console.error(`::error::${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
+
 export class GitHub {
   private readonly access: Access;
 

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { accessOf, GitHub } from "./api.ts";
+import { accessOf, complain, GitHub } from "./api.ts";
 
 interface PullRequest {
   readonly head: { readonly sha: string };
@@ -54,8 +54,8 @@ export async function commentPlans(github: GitHub, folder: string, commit: strin
   return done;
 }
 
-if (import.meta.main) {
-  const [folder = "", commit = ""] = process.argv.slice(2);
-  const done = await commentPlans(new GitHub(accessOf(process.env)), folder, commit);
-  if (done.length > 0) console.log(done.join("\n"));
+async function main([folder = "", commit = ""]: string[]): Promise<void> {
+  for (const line of await commentPlans(new GitHub(accessOf(process.env)), folder, commit)) console.log(line);
 }
+
+if (import.meta.main) main(process.argv.slice(2)).catch(complain);

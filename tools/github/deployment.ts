@@ -7,7 +7,7 @@
  */
 import { appendFileSync } from "node:fs";
 import { type Progress, progress } from "../../cli/progress.ts";
-import { accessOf, GitHub } from "./api.ts";
+import { accessOf, complain, GitHub } from "./api.ts";
 
 interface Deployment {
   readonly id: number;
@@ -101,4 +101,4 @@ async function main([command, ...words]: string[]): Promise<string> {
   }
 }
 
-if (import.meta.main) console.log(await main(process.argv.slice(2)));
+if (import.meta.main) main(process.argv.slice(2)).then(console.log, complain);
