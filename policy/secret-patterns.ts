@@ -17,7 +17,7 @@ const MARKED: readonly (readonly [kind: string, pattern: RegExp])[] = [
 
 /** `DB_PASSWORD=...`, `"api_key": "..."`, `PASSWORD '...'`. */
 const ASSIGNED =
-  /(?:^|[^A-Za-z])((?:[A-Za-z]+[_-])*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key)(?:[_-](?:id|key))?)["']?(?:[ \t]*(?:[=:]|:=)[ \t]*|[ \t]+(?=['"]))(["']?)([^\s"',;)}\]]+)/gi;
+  /(?:^|[^A-Za-z])([A-Za-z_-]*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key)(?:[_-](?:id|key))?)["']?(?:[ \t]*(?:[=:]|:=)[ \t]*|[ \t]+(?=['"]))(["']?)([^\s"',;)}\]]+)/gi;
 /** Not a value but where one comes from: a variable, a call, a template, a path, a name of AWS. */
 const TAKEN_FROM = /^([$@%<{[(/]|arn:|\/|None\b|null\b|true\b|false\b|""|'')|[({[]|\.[a-z]/i;
 const SHORTEST_VALUE = 4;
@@ -38,7 +38,8 @@ export function namesSecret(name: string): boolean {
     .split(/[^a-z0-9]+/);
   const has = (...wanted: string[]) => wanted.some((word) => words.includes(word));
   return (
-    has("password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "credentials") ||
+    words.some((word) => /(password|passwd|passphrase)$/.test(word)) ||
+    has("pwd", "secret", "token", "apikey", "credentials") ||
     (has("key") && has("api", "access", "private", "secret"))
   );
 }
