@@ -17,6 +17,8 @@ export interface Wanted {
   /** Enabled pipelines by the preset that they would use. */
   readonly presets: ReadonlyMap<string, readonly string[]>;
   readonly volumes: readonly VolumeRef[];
+  /** How a volume that is missing comes; undefined: by this stack's `up`. */
+  readonly volumesRemedy: string | undefined;
   /** Secrets that the runs name, or why that is not known. `remedy`: how one that is missing comes; undefined: by this stack's `up`. */
   readonly secrets:
     | { readonly names: readonly string[]; readonly remedy: string | undefined }
@@ -130,7 +132,7 @@ async function checkCluster(checks: Checks, api: VesslApi, { cluster, presets: u
   }
 }
 
-async function checkVolumes(checks: Checks, api: VesslApi, { volumes }: Wanted): Promise<void> {
+async function checkVolumes(checks: Checks, api: VesslApi, { volumes, volumesRemedy }: Wanted): Promise<void> {
   if (volumes.length === 0) return checks.skip(["storage", "volume"], "no pipeline is enabled");
   for (const storage of new Set(volumes.map((volume) => volume.storage))) {
     const found = await checks.look("storage", async () => {
@@ -146,7 +148,9 @@ async function checkVolumes(checks: Checks, api: VesslApi, { volumes }: Wanted):
     for (const { name } of found ? inside : []) {
       await checks.look("volume", async () => {
         const volume = await api.volume(storage, name);
-        return `${storage}/${name} ${volume === undefined ? MADE_LATER : "is there"}`;
+        if (volume !== undefined) return `${storage}/${name} is there`;
+        if (volumesRemedy === undefined) return `${storage}/${name} ${MADE_LATER}`;
+        throw new Error(`${storage}/${name} is not there: ${volumesRemedy}`);
       });
     }
   }

@@ -3,6 +3,7 @@ import { checkConfig, resolveConfig, type StackConfig } from "../components/conf
 import type { Sections } from "../components/config-schema.ts";
 import { cacheVolume } from "../components/model-cache.ts";
 import { SECRET_VARIABLES, type SecretVariable, secretName } from "../components/run-access.ts";
+import { criticDirectory } from "../components/stack-critic.ts";
 import { TrainerConfigs } from "../components/trainer-config.ts";
 import { messageOf } from "../launcher/errors.ts";
 import { Checks } from "./checks.ts";
@@ -15,7 +16,7 @@ export async function doctor(stack: string): Promise<Checks> {
   const checks = new Checks();
   const file = readStackFile(stack);
   const trainer = new TrainerConfigs();
-  const { sections, problems } = checkConfig(file.raw, file.secrets, trainer);
+  const { sections, problems, experiment } = checkConfig(file.raw, file.secrets, trainer);
   for (const { path, message } of problems) checks.add("stack file", "failed", `${file.name}: ${path}: ${message}`);
   if (problems.length === 0) checks.add("stack file", "ok", file.name);
   if (sections.launcher?.target === "local") {
@@ -27,7 +28,7 @@ export async function doctor(stack: string): Promise<Checks> {
   const sound = problems.length === 0;
   await checkCloud(
     checks,
-    sound ? await wantedBy(file, resolveConfig(stack, sections as Required<Sections>, trainer)) : undefined,
+    sound ? await wantedBy(file, resolveConfig(stack, sections as Required<Sections>, trainer, experiment)) : undefined,
   );
   return checks;
 }
@@ -43,15 +44,19 @@ async function wantedBy(file: StackFile, config: StackConfig): Promise<Wanted> {
     cluster,
     presets: used,
     volumes: enabled ? volumesOf(config) : [],
+    volumesRemedy: config.experiment ? `run pulumi up --stack ${config.base}` : undefined,
     secrets: await secretsOf(file, config),
   };
 }
 
-function volumesOf({ volumes: { storage, names }, models }: StackConfig): Wanted["volumes"] {
-  const kinds =
-    models.delivery === "volume"
-      ? (["models", "datasets", "checkpoints"] as const)
-      : (["datasets", "checkpoints"] as const);
+/** An experiment has its base's, and needs the checkpoints only where a critic in them is named. */
+function volumesOf({ volumes: { storage, names }, models, experiment, runs }: StackConfig): Wanted["volumes"] {
+  const named = runs.some(({ criticCheckpoint }) => criticDirectory(criticCheckpoint) !== undefined);
+  const kinds = [
+    ...(models.delivery === "volume" ? (["models"] as const) : []),
+    "datasets" as const,
+    ...(!experiment || named ? (["checkpoints"] as const) : []),
+  ];
   const cache = cacheVolume(models);
   return [...kinds.map((kind) => ({ storage, name: names[kind] })), ...(cache === undefined ? [] : [cache])];
 }

@@ -42,7 +42,7 @@ test("registers its runs and nothing else", async () => {
     "wmtp:index:TrainingRun verifiable",
   ]);
   expect(outputs).toEqual({ trackerUrl: "https://203.0.113.10", experiment: "weighted-mtp/exp" });
-  const [verifiable] = runsOf(registered);
+  const verifiable = runsOf(registered).find(({ pipeline }) => pipeline === "verifiable");
   expect(verifiable).toMatchObject({
     place: { organization: "my-org", bucket: "wmtp", checkpoints: "checkpoints/prod/experiments/" },
     gpus: 4,

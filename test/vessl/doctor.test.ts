@@ -191,6 +191,28 @@ describe("wmtp doctor", () => {
     expect(answer.code).toBe(1);
   });
 
+  test("of an experiment what its base has not made is missed, and its base's file is read with its own", async () => {
+    const launcher = { vessl: { organization: cloud.organization, project: cloud.project } };
+    const base = { ...stackFile("prod").config, "wmtp:launcher": launcher };
+    writeFileSync(join(project, "Pulumi.prod.yaml"), stringify({ config: base }));
+    const experiment = (pipelines: object) => {
+      const config = { "wmtp:base": "prod", "wmtp:pipelines": pipelines };
+      writeFileSync(join(project, "Pulumi.dev.yaml"), stringify({ config }));
+      return wmtp(["doctor"]);
+    };
+    const { text } = await experiment({ ntp: { gpus: 2 } });
+    expect(text).toContain("ok           preset        gpu-a100-80g-medium, for ntp");
+    expect(text.split("\n").filter((line) => line.startsWith("FAILED"))).toEqual([
+      "FAILED       volume        vessl-storage/weighted-mtp-datasets is not there: run pulumi up --stack prod",
+    ]);
+    const named = await experiment({ verifiable: { criticCheckpoint: "old/checkpoint_best" } });
+    expect(named.text).toContain("FAILED       volume        vessl-storage/weighted-mtp-checkpoints is not there");
+    const wrong = await experiment({ ntp: { gpus: 3 } });
+    expect(wrong.text).toContain(
+      "FAILED       stack file    Pulumi.dev.yaml: wmtp:pipelines.ntp.gpus: 3 is not one of",
+    );
+  });
+
   test("a secret of the base that is gone, and a base that was never deployed", async () => {
     pulumiSays({ "stack output runSecrets --json --stack prod": ["AWS_ACCESS_KEY_ID", "HF_TOKEN"] });
     const gone = await doctor();
