@@ -13,6 +13,7 @@ import { plainVariables, RunSecrets, secretNames } from "./components/run-access
 import { RunIdentity } from "./components/run-identity.ts";
 import { fillVolumes } from "./components/stack-content.ts";
 import { otherCritic, READABLE_HERE, readableIn } from "./components/stack-critic.ts";
+import { declarePlan } from "./components/stack-plan.ts";
 import { declareRuns } from "./components/stack-runs.ts";
 import { TrainerImage } from "./components/trainer-image.ts";
 import { unlessFailed } from "./components/unless-failed.ts";
@@ -32,8 +33,7 @@ async function declare() {
     );
   }
   if (config.base === undefined) return local ? onThisMachine() : onTheCloud();
-  const base = await BaseStack.read(config.base);
-  return config.experiment ? asExperiment(base) : onItsBase(base);
+  return onBase(await BaseStack.read(config.base));
 }
 
 async function onThisMachine() {
@@ -91,29 +91,28 @@ async function onTheCloud() {
   };
 }
 
-/** Volumes and runs of its own; bucket, tracker, image and secrets of the base. */
-async function onItsBase(base: BaseStack) {
-  const ground = groundOfBase(config, base);
-  const critic = await otherCritic(config, readableIn(base.take(["bucket"]).bucket, base.name), base);
-  const runs = declareRuns(config, ground, fillVolumes(config, ground), critic);
-  return { trackerUrl: ground.trackerUrl, experiment: config.tracking.experiment, ...criticOutput(runs) };
-}
-
-/** Runs of its own; everything else is the base's. */
-async function asExperiment(base: BaseStack) {
+/** Runs of its own; of an experiment everything else is its base's, any other stack on a base has volumes of its own. */
+async function onBase(base: BaseStack) {
   const ground = local ? await machineOfBase(base) : groundOfBase(config, base);
-  const critic = await otherCritic(
-    config,
-    local ? READABLE_HERE : readableIn(base.take(["bucket"]).bucket, base.name),
-    base,
-  );
-  const runs = declareRuns(config, ground, contentOfBase(config, base), critic);
-  return { trackerUrl: ground.trackerUrl, experiment: config.tracking.experiment, ...criticOutput(runs) };
+  const readable = local ? READABLE_HERE : readableIn(base.take(["bucket"]).bucket, base.name);
+  const critic = await otherCritic(config, readable, base);
+  const content = config.experiment ? contentOfBase(config, base) : fillVolumes(config, ground);
+  const runs = declareRuns(config, ground, content, critic);
+  return {
+    trackerUrl: ground.trackerUrl,
+    experiment: config.tracking.experiment,
+    ...criticOutput(runs),
+    plan: declarePlan({ config, runs, base, modelBytes: content.models.bytes }),
+  };
 }
 
 /** Volumes and runs of a stack without a base, and what experiments on it take; one without pipelines is infrastructure alone. */
 function trainHere(ground: Ground, critic: TrainedCritic | undefined) {
-  if (config.runs.length === 0) return {};
+  if (config.runs.length === 0) return { plan: declarePlan({ config, runs: new Map() }) };
   const content = fillVolumes(config, ground);
-  return contentOutputs(config, content, declareRuns(config, ground, content, critic));
+  const runs = declareRuns(config, ground, content, critic);
+  return {
+    ...contentOutputs(config, content, runs),
+    plan: declarePlan({ config, runs, modelBytes: content.models.bytes }),
+  };
 }

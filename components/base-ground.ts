@@ -56,7 +56,13 @@ async function requireTracker(base: string, url: string): Promise<void> {
 export function contentOfBase({ launcher, runs }: StackConfig, base: BaseStack): StackContent {
   const given = base.take(CONTENT);
   const { name } = base;
-  const models = new BaseContent({ base: name, kind: "models", ref: given.modelsVolume, hashes: given.models });
+  const models = new BaseContent({
+    base: name,
+    kind: "models",
+    ref: given.modelsVolume,
+    hashes: given.models,
+    bytes: base.find("modelBytes"),
+  });
   const datasets = new BaseContent({ base: name, kind: "datasets", ref: given.datasetsVolume, hashes: given.datasets });
   const content = { models, datasets, delivery: given.modelsDelivery, ready: [] };
   models.hashesOf(named(runs, (run) => run.models));

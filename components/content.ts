@@ -7,6 +7,8 @@ export interface Content {
   readonly ref: VolumeRef;
   /** What must be done before a run reads from it. */
   readonly ready: readonly pulumi.Resource[];
+  /** Bytes of each directory; undefined: nobody has counted them. */
+  readonly bytes: pulumi.Input<Readonly<Record<string, number>> | undefined>;
   /** Content hashes of the named directories. */
   hashesOf(directories: readonly string[]): pulumi.Input<Record<string, string>>;
 }
@@ -19,17 +21,21 @@ export interface BaseContentArgs {
   readonly ref: VolumeRef;
   /** Content hash of every directory that the base has. */
   readonly hashes: Readonly<Record<string, string>>;
+  /** Of every directory, where the base says it. */
+  readonly bytes?: Readonly<Record<string, number>> | undefined;
 }
 
 /** What the base has filled; nothing is moved for it. */
 export class BaseContent implements Content {
   readonly ref: VolumeRef;
+  readonly bytes: Readonly<Record<string, number>> | undefined;
   readonly ready = [];
   private readonly args: BaseContentArgs;
 
   constructor(args: BaseContentArgs) {
     this.args = args;
     this.ref = args.ref;
+    this.bytes = args.bytes;
   }
 
   /** @throws pulumi.RunError for directories that the base does not have. */

@@ -1,10 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-
-/** Members of an output that the SDK's types leave out; nothing else tells that a resource failed. */
-interface Inside {
-  readonly isKnown: Promise<boolean>;
-  promise(): Promise<unknown>;
-}
+import { isUnknown, known } from "./known.ts";
 
 /**
  * Outputs of a stack without those of what failed: one that failed would take all others along, and with them whatever other stacks
@@ -17,10 +12,5 @@ export async function unlessFailed(outputs: Readonly<Record<string, unknown>>): 
 
 async function isThere(value: unknown): Promise<boolean> {
   if (!pulumi.Output.isInstance(value)) return value !== undefined;
-  const output = value as unknown as Inside;
-  try {
-    return !(await output.isKnown) || (await output.promise()) !== undefined;
-  } catch {
-    return false;
-  }
+  return (await isUnknown(value)) || (await known(value)) !== undefined;
 }

@@ -92,6 +92,7 @@ export async function runProgram(
 ): Promise<{ registered: Registration[]; outputs: Record<string, unknown> }> {
   jest.resetModules();
   const pulumi = await import("@pulumi/pulumi");
+  jest.spyOn(pulumi.log, "info").mockResolvedValue(); // the plan of a preview, for people
   const inputsOf = new Map<string, Record<string, unknown>>();
   await pulumi.runtime.setMocks(
     {

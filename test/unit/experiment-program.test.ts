@@ -41,7 +41,11 @@ test("registers its runs and nothing else", async () => {
     "wmtp:index:TrainingRun ntp",
     "wmtp:index:TrainingRun verifiable",
   ]);
-  expect(outputs).toEqual({ trackerUrl: "https://203.0.113.10", experiment: "weighted-mtp/exp" });
+  expect(outputs).toEqual({
+    trackerUrl: "https://203.0.113.10",
+    experiment: "weighted-mtp/exp",
+    plan: expect.stringContaining("### Plan of `exp` on `prod`"),
+  });
   const verifiable = runsOf(registered).find(({ pipeline }) => pipeline === "verifiable");
   expect(verifiable).toMatchObject({
     place: { organization: "my-org", bucket: "wmtp", checkpoints: "checkpoints/prod/experiments/" },

@@ -44,6 +44,7 @@ test("hands out the tracker's address, the experiment and what experiments take,
     datasetsVolume: { storage: "local-storage", name: "wmtp-minitest-datasets" },
     modelsDelivery: "volume",
     critic: { fingerprint: "fingerprint of critic", checkpointUri: "local://checkpoints/minitest/critic" },
+    plan: expect.stringContaining("| critic | 2 | 8 | 0.17 |"),
   });
   expect((runs as string).split("\n")).toEqual(
     expect.arrayContaining([

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { BaseStack } from "../../components/base-stack.ts";
 import type { StackConfig } from "../../components/config.ts";
 import { declarePlan, type StackPlanArgs } from "../../components/stack-plan.ts";
 
@@ -13,6 +14,8 @@ const config = {
     ...{ pipeline, gpus: 1, maxDurationSeconds: 3600, effectiveBatch: 8, models: ["m"], trainerConfig },
   })),
 } as unknown as StackConfig;
+/** As it says, or does not say, what it runs. */
+const baseWith = (runs: object | undefined) => ({ find: () => runs }) as unknown as BaseStack;
 const baseRun = { gpus: 1, preset: "small", maxDurationSeconds: 3600, effectiveBatch: 8, trainerConfig };
 
 /** Of a preview, in which `trains` is known where the engine gave it. */
@@ -43,9 +46,8 @@ async function plan(preview: boolean, change: Partial<StackPlanArgs> = {}): Prom
   const output = declarePlan({
     config,
     runs,
-    baseRuns: pulumi.output({ critic: baseRun, ntp: baseRun }),
+    base: baseWith({ critic: baseRun, ntp: baseRun }),
     modelBytes: pulumi.output({ m: 1e9 }),
-    ownsInfrastructure: false,
     ...change,
   });
   return new Promise((resolve) => output.apply(resolve));
@@ -63,7 +65,7 @@ test("a preview shows the table once, and gives the Markdown", async () => {
 
 test("what is not known yet is called so, and hides nothing else", async () => {
   await plan(true); // sets the mocks up
-  const markdown = await plan(true, { modelBytes: unknown(), baseRuns: unknown() });
+  const markdown = await plan(true, { modelBytes: unknown(), base: baseWith(undefined) });
   expect(markdown).toContain("| critic | 1 | `small` | 8 | 1 | 1.00 USD + | first time |");
   expect(markdown).toContain("- **ntp** against `prod`: not known yet");
 });
