@@ -6,12 +6,14 @@ import { join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import { EngineStack } from "../support/engine-stack.ts";
 
+// The policies read the file of the base beside the real program, where there is one of this name.
+const BASE = "minitest";
 const EXPERIMENT = "exp";
 let base: EngineStack;
 
 jest.setTimeout(300_000);
 beforeAll(() => {
-  base = new EngineStack("base", {
+  base = new EngineStack(BASE, {
     config: { "wmtp:pipelines": { ntp: { gpus: 1, effectiveBatch: 8 } } },
   });
   expect(base.up()).toMatchObject({ code: 0 });
@@ -39,19 +41,19 @@ const stacks = () =>
 
 test("an experiment is written, and its plan says what would train and why", () => {
   const set = ["--set", "ntp.overrides.training.seed=40", "--set", "ntp.maxDuration=5m"];
-  expect(wmtp("experiment", EXPERIMENT, "--from", "base", ...set)).toMatchObject({ code: 0 });
+  expect(wmtp("experiment", EXPERIMENT, "--from", BASE, ...set)).toMatchObject({ code: 0 });
   const { code, text } = wmtp("plan", "--stack", EXPERIMENT, "--markdown", "plan.md");
   if (code !== 0) throw new Error(text);
-  expect(markdown()).toMatch(/^<!-- wmtp:plan:exp -->\n\n### Plan of `exp` on `base`\n/);
+  expect(markdown()).toMatch(/^<!-- wmtp:plan:exp -->\n\n### Plan of `exp` on `minitest`\n/);
   expect(markdown()).toMatch(/training\.seed.*10.*40/);
   expect(markdown()).toContain("- create `launcher:index:Run` `ntp`\n");
   expect(text).toContain("training.seed");
   // It was made for the preview alone.
-  expect(stacks()).toEqual(["base"]);
+  expect(stacks()).toEqual([BASE]);
 });
 
 test("a plan that cannot be says why, and fails as the preview does", () => {
-  writeFileSync(join(base.project, "Pulumi.never.yaml"), readFileSync(join(base.project, "Pulumi.base.yaml")));
+  writeFileSync(join(base.project, "Pulumi.never.yaml"), readFileSync(join(base.project, "Pulumi.minitest.yaml")));
   expect(wmtp("experiment", "lost", "--from", "never", "--set", "ntp.overrides.training.seed=40")).toMatchObject({
     code: 0,
   });
@@ -74,7 +76,7 @@ test("an update whose runs go on is told from one that failed, and done when it 
     return run("pulumi", ["up", "--yes", "--skip-preview", "--stack", EXPERIMENT], env);
   };
   const progress = (events: string) => wmtp("progress", "--stack", EXPERIMENT, "--events", join(base.root, events));
-  const listed = () => JSON.parse(wmtp("experiments", "--from", "base", "--json").stdout)[0];
+  const listed = () => JSON.parse(wmtp("experiments", "--from", BASE, "--json").stdout)[0];
   expect(listed()).toMatchObject({
     stack: EXPERIMENT,
     changedAt: null,

@@ -1,4 +1,5 @@
 /** What the workflows say to GitHub, against a server that keeps what it is told; and what the workflows themselves must hold to. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -156,6 +157,61 @@ test.each([
   const [{ body }] = changes() as unknown as [{ body: { description: string } }];
   expect(body).toMatchObject({ state: expected, log_url: "https://log" });
   expect(body.description).toHaveLength(140);
+});
+
+test("as a job runs them: what they print, where they say it, what they exit with", async () => {
+  const { port } = server.address() as AddressInfo;
+  const script = resolve(import.meta.dirname, "..", "..", "tools", "github", "deployment.ts");
+  const job = async (...args: string[]) => {
+    const env = {
+      PATH: process.env.PATH,
+      GITHUB_API_URL: `http://127.0.0.1:${port}`,
+      GITHUB_REPOSITORY: "my-org/wmtp",
+      GITHUB_TOKEN: "planted-token",
+      GITHUB_SHA: COMMIT,
+      GITHUB_SERVER_URL: "https://github.example",
+      GITHUB_RUN_ID: "77",
+      GITHUB_STEP_SUMMARY: join(folder, "summary.md"),
+    };
+    const child = spawn(process.execPath, [script, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const [stdout, stderr, [code]] = await Promise.all([
+      bodyOf(child.stdout),
+      bodyOf(child.stderr),
+      once(child, "exit"),
+    ]);
+    return { code, stdout, stderr };
+  };
+  const events = join(folder, "events.jsonl");
+  writeFileSync(events, '{"summaryEvent":{}}\n');
+  answers["GET deployments?per_page=100&page=1"] = DEPLOYMENTS;
+  answers["GET deployments/8/statuses?per_page=1"] = [{ state: "in_progress" }];
+  answers["POST deployments"] = { id: 10 };
+  expect(await job("start", "dev")).toEqual({ code: 0, stdout: "id=10\n", stderr: "" });
+  expect(await job("unfinished")).toEqual({
+    code: 0,
+    stdout: `unfinished=[{"stack":"lr","sha":"${"8".repeat(40)}","id":8}]\n`,
+    stderr: "",
+  });
+  expect(await job("settle", "10", "dev", events)).toMatchObject({
+    code: 0,
+    stdout: "done: everything is as the stack file says\n",
+  });
+  expect(changes().at(-1)).toMatchObject({
+    path: "deployments/10/statuses",
+    body: { state: "success", log_url: "https://github.example/my-org/wmtp/actions/runs/77" },
+  });
+  expect(await job("settle", "10", "dev", join(folder, "none"))).toMatchObject({
+    code: 1,
+    stdout: "failed: the update was cut off, or never began\n",
+  });
+  expect(readFileSync(join(folder, "summary.md"), "utf8")).toBe(
+    "**dev**: done: everything is as the stack file says\n**dev**: failed: the update was cut off, or never began\n",
+  );
+  expect(await job("stop")).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "::error::no command stop: start, settle, unfinished\n",
+  });
 });
 
 // ---- the workflows ----------------------------------------------------------------------------------------------
