@@ -185,6 +185,7 @@ test("as a job runs them: what they print, where they say it, what they exit wit
   writeFileSync(events, '{"summaryEvent":{}}\n');
   answers["GET deployments?per_page=100&page=1"] = DEPLOYMENTS;
   answers["GET deployments/8/statuses?per_page=1"] = [{ state: "in_progress" }];
+  answers["GET deployments/9/statuses?per_page=1"] = [];
   answers["POST deployments"] = { id: 10 };
   expect(await job("start", "dev")).toEqual({ code: 0, stdout: "id=10\n", stderr: "" });
   expect(await job("unfinished")).toEqual({
