@@ -16,6 +16,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse, stringify } from "yaml";
 import type { RunOutputs } from "../../launcher/resources/run.ts";
+import { installPolicyPack } from "./policy-pack.ts";
 import { PulumiStack, type Result } from "./pulumi-stack.ts";
 
 const PROJECT = resolve(import.meta.dirname, "..", "..");
@@ -31,6 +32,8 @@ export interface EngineStackOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** The real trainer instead of the stand-in. */
   readonly realTrainer?: boolean;
+  /** Holds every preview and update to the policies. @default false, because the pack takes about a second each time */
+  readonly policies?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -66,6 +69,7 @@ export class EngineStack extends PulumiStack {
       PULUMI_PARALLEL: "64",
       WMTP_HOME: this.home,
       ...(options.realTrainer ? {} : { WMTP_PYTHON: join(PROJECT, "test", "support", "stand-in-python") }),
+      ...(options.policies ? installPolicyPack(this.project) : {}),
       ...options.env,
     };
     const config = parse(readFileSync(join(PROJECT, `Pulumi.${from}.yaml`), "utf8"));

@@ -3,7 +3,6 @@
  * Nothing here is the text of any of them; the keys are AWS's own examples.
  */
 import type { Properties } from "../../policy/values.ts";
-import { byHand, type Changeable } from "./support.ts";
 
 const EVERYBODY = ["0.0.0.0/0"];
 const ports = [22, 5000, 5432];
@@ -91,8 +90,3 @@ export const BROKEN = [
   "ssh-open-to-internet",
   "tags-project-stack",
 ] as const;
-
-export function labResources(): Changeable[] {
-  const root = byHand("pulumi:pulumi:Stack", "wmtp-prod", {});
-  return [root, ...LAB.map(([type, name, props]) => byHand(type, name, props, { provider: {} }))];
-}
