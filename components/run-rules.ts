@@ -96,7 +96,8 @@ function checkBase({ base, launcher, models }: Sections): Problem[] {
   if (base === undefined) return [];
   const problems: Problem[] = [];
   if (launcher?.target === "local") {
-    problems.push({ path: "wmtp:base", message: "a base has a bucket and a tracker on the cloud; use target vessl" });
+    const message = "with volumes of its own it needs a base on the cloud; leave wmtp:volumes out, or use target vessl";
+    problems.push({ path: "wmtp:base", message });
   }
   // Filling the bucket's models/ from here would take the base's models for leftovers.
   if (models?.delivery === "s3") {

