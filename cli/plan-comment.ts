@@ -54,7 +54,9 @@ function planOf(stack: string, plan: unknown): string {
 function changes(all: readonly Change[], counts: Readonly<Record<string, number>>): string {
   const words = Object.entries(counts).map(([op, count]) => `${count} ${op === "same" ? "unchanged" : `to ${op}`}`);
   if (words.length === 0) return "";
-  const told = all.filter(({ type }) => !REPEATING.test(type));
+  // The engine's order differs from preview to preview.
+  const place = ({ type, urn }: Change) => `${type} ${nameOf(urn)}`;
+  const told = all.filter(({ type }) => !REPEATING.test(type)).toSorted((a, b) => (place(a) < place(b) ? -1 : 1));
   const lines = told.slice(0, MOST_CHANGES).map(({ op, type, urn, keys }) => {
     const why = op === "create" || keys.length === 0 ? "" : `: ${keys.map(code).join(", ")}`;
     return `- ${op} ${code(type)} ${code(nameOf(urn))}${why}`;

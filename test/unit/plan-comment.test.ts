@@ -8,6 +8,7 @@ import { UNKNOWN } from "../../launcher/values.ts";
 
 const STACK = "urn:pulumi:dev::wmtp::pulumi:pulumi:Stack::wmtp-dev";
 const RUN = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::critic";
+const STORE = "urn:pulumi:dev::wmtp::wmtp:index:ArtifactStore$aws:s3/bucket:Bucket::store";
 const COMPONENT = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun::critic";
 
 let folder: string;
@@ -38,6 +39,7 @@ test("the plan, then what changes; components only repeat", () => {
     step("create-replacement", RUN),
     step("replace", RUN, { keys: ["fingerprint"], diffs: ["fingerprint", "trainerConfig"] }),
     step("delete-replaced", RUN),
+    step("delete", STORE),
     outputs("### Plan of `dev`\n\n| pipeline |\n| --- |\n"),
     summary({ same: 3, replace: 1 }),
   ];
@@ -50,6 +52,7 @@ test("the plan, then what changes; components only repeat", () => {
 
 <details><summary>Changes: 3 unchanged, 1 to replace</summary>
 
+- delete \`aws:s3/bucket:Bucket\` \`store\`
 - replace \`launcher:index:Run\` \`critic\`: \`fingerprint\`, \`trainerConfig\`
 
 </details>
