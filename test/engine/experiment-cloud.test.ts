@@ -68,12 +68,6 @@ describe("the critic of the base", () => {
     hot = experiment("hot", { verifiable: { overrides: { "training.learning_rate": 0.01 } } });
   });
 
-  test("is missed by name, with the remedies", () => {
-    expect(hot.refused("preview")).toContain(
-      "error: verifiable needs a critic, and the stack prod has none that is trained",
-    );
-  });
-
   test("is part of what is trained: a preview knows it, another one trains again, one that is gone is missed before the start", () => {
     const { fingerprint, checkpointUri } = trunk.runs().critic ?? {};
     base.export({ critic: { fingerprint, checkpointUri } });
