@@ -96,13 +96,14 @@ async function onBase(base: BaseStack) {
   const ground = local ? await machineOfBase(base) : groundOfBase(config, base);
   const readable = local ? READABLE_HERE : readableIn(base.take(["bucket"]).bucket, base.name);
   const critic = await otherCritic(config, readable, base);
-  const content = config.experiment ? contentOfBase(config, base) : fillVolumes(config, ground);
+  const { experiment } = config;
+  const content = experiment ? contentOfBase(config, base) : fillVolumes(config, ground);
   const runs = declareRuns(config, ground, content, critic);
   return {
     trackerUrl: ground.trackerUrl,
     experiment: config.tracking.experiment,
     ...criticOutput(runs),
-    plan: declarePlan({ config, runs, base, modelBytes: content.models.bytes }),
+    plan: declarePlan({ config, runs, base: experiment ? base : undefined, modelBytes: content.models.bytes }),
   };
 }
 

@@ -12,6 +12,7 @@ import type { TrainingRun } from "./training-run.ts";
 export interface StackPlanArgs {
   readonly config: StackConfig;
   readonly runs: ReadonlyMap<PipelineName, Pick<TrainingRun, "trains">>;
+  /** Of an experiment: what its runs are compared with. */
   readonly base?: BaseStack | undefined;
   /** Bytes of each model by its directory; a value of undefined: nobody has counted them. */
   readonly modelBytes?: pulumi.Input<Readonly<Record<string, number>> | undefined>;
@@ -42,6 +43,6 @@ async function collect({ config, runs, base, modelBytes }: StackPlanArgs): Promi
     baseRuns: base === undefined ? undefined : (base.find("runs") ?? NOT_KNOWN),
     modelBytes: (await known(pulumi.output(modelBytes))) ?? NOT_KNOWN,
     trains: Object.fromEntries(trains),
-    ownsInfrastructure: base === undefined,
+    ownsInfrastructure: config.base === undefined,
   };
 }
