@@ -22,7 +22,7 @@ export interface BaseRun {
 export type BaseRuns = { readonly [Pipeline in PipelineName]?: BaseRun | undefined };
 
 export interface PlanFacts {
-  readonly config: Pick<StackConfig, "stack" | "base" | "launcher" | "models" | "cost" | "runs">;
+  readonly config: Pick<StackConfig, "stack" | "base" | "experiment" | "launcher" | "models" | "cost" | "runs">;
   /** Runs of the base; undefined: there is none. */
   readonly baseRuns: Maybe<BaseRuns> | undefined;
   /** Bytes of each model by its directory. */
@@ -59,6 +59,7 @@ export interface RunCost {
 
 export interface Plan {
   readonly stack: string;
+  /** Of an experiment: what its runs are compared with. */
   readonly base: string | undefined;
   readonly currency: string;
   readonly rows: readonly PlanRow[];
@@ -76,14 +77,14 @@ export interface Plan {
 const SECONDS_PER_HOUR = 3600;
 
 export function planOf(facts: PlanFacts): Plan {
-  const { stack, base, launcher, cost, runs } = facts.config;
+  const { stack, base, experiment, launcher, cost, runs } = facts.config;
   const onCloud = launcher.target !== "local";
   const rows = runs.map((run) => rowOf(run, facts, onCloud));
   const costs = rows.flatMap((row) => row.cost ?? []);
   const unpriced = rows.flatMap((row) => (row.cost?.gpus === undefined ? (row.preset ?? []) : []));
   return {
     stack,
-    base,
+    base: experiment ? base : undefined,
     currency: cost.currency,
     rows,
     peakGpus: peakGpus(rows, launcher.maxParallel),

@@ -101,7 +101,9 @@ test("infrastructure is paid by the stack that owns it; this machine costs nothi
 describe("against the base", () => {
   const base = { gpus: 4, preset: PRESETS[4], maxDurationSeconds: 48 * 3600, effectiveBatch: 64, trainerConfig };
   const changesOf = (now: object, baseRuns: PlanFacts["baseRuns"] = { critic: base }) =>
-    planOf(facts({ baseRuns, config: config({ base: "prod", stack: "x", runs: [run("critic", now)] }) })).rows[0];
+    planOf(
+      facts({ baseRuns, config: config({ base: "prod", experiment: true, stack: "x", runs: [run("critic", now)] }) }),
+    ).rows[0];
 
   test("nothing, settings of the trainer, and what it takes", () => {
     expect(changesOf({})).toMatchObject({ changes: [], baseEffectiveBatch: undefined });
@@ -144,6 +146,7 @@ const everything: Plan = planOf(
     config: config({
       stack: "lr3e5",
       base: "prod",
+      experiment: true,
       runs: [
         run("critic", { maxDurationSeconds: 1800 }),
         run("verifiable", {
@@ -265,7 +268,7 @@ test("no line is longer than a terminal, whatever is in it", () => {
   const costs = cost({ perHour: { [presets[4]]: 12_345_678 } });
   const plan = planOf(
     facts({
-      config: config({ base: "prod", launcher, runs, cost: costs }),
+      config: config({ base: "prod", experiment: true, launcher, runs, cost: costs }),
       baseRuns: {},
       modelBytes: NOT_KNOWN,
       trains: { verifiable: trains },
@@ -282,7 +285,7 @@ test("in Markdown, values are nobody's markup, link or mention", () => {
   const odd = { training: { ...trainerConfig.training, note: "a`b|c\nd @all <img>" } };
   const plan = planOf(
     facts({
-      config: config({ base: "prod", launcher: local, runs: [run("ntp", { trainerConfig: odd })] }),
+      config: config({ base: "prod", experiment: true, launcher: local, runs: [run("ntp", { trainerConfig: odd })] }),
       baseRuns: { ntp: { ...base, maxDurationSeconds: 172_800 } },
       trains: { ntp: "re-trains because x <b>@all</b> | *y* [z](u) `w`" },
     }),

@@ -7,6 +7,7 @@ const trainerConfig = { training: { learning_rate: 1 } };
 const config = {
   stack: "x",
   base: "prod",
+  experiment: true,
   launcher: { target: "vessl", maxParallel: 1, retries: 0, vessl: { presets: { "1": "small", "2": "", "4": "" } } },
   models: { delivery: "s3" },
   cost: { currency: "USD", perHour: { small: 1 }, egressPerGb: 1, awsPerMonth: 31 },
