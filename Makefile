@@ -75,12 +75,16 @@ test-fast: ## run the tests that need no engine and no long training
 	@tools/test --fast
 
 .PHONY: bench
-bench: setup ## measure, a JSON line each: fifty clients on the tracker's host for a minute (Docker, root), then bench-launcher
-	@$(env) node tools/bench-tracker.ts && node tools/bench-launcher.ts
+bench: setup ## measure, a JSON line each: fifty clients on the tracker's host for a minute (Docker, root), bench-launcher, bench-preview
+	@$(env) node tools/bench-tracker.ts && node tools/bench-launcher.ts && node tools/bench-preview.ts
 
 .PHONY: bench-launcher
 bench-launcher: setup ## measure the launcher: a hundred runs and ten thousand files on a stub of the GPU cloud
 	@$(env) node tools/bench-launcher.ts
+
+.PHONY: bench-preview
+bench-preview: setup ## measure previews: prod with and without the policies, up to 500 runs in a stack, experiments on a base
+	@$(env) node tools/bench-preview.ts
 
 .PHONY: check
 check: setup ## check types, style, Python, shell and workflows
@@ -99,8 +103,8 @@ prepare: setup ## make minitest's tiny models and data (kept until their recipe 
 	@case '$(STACK)' in minitest*) tools/prepare ;; esac
 
 .PHONY: schemas
-schemas: setup ## write the JSON Schemas of the stack file and of the trainer's config anew
-	@$(env) node tools/stack-schema.ts >components/config.schema.json && python=.tools/trainer/bin/python && $$python -m weighted_mtp schema --write trainer/schema.json
+schemas: setup ## write the JSON Schemas of the stack file and of the trainer's config, and the table of policies, anew
+	@$(env) node tools/stack-schema.ts >components/config.schema.json && node tools/policy-table.ts >docs/policies.md && python=.tools/trainer/bin/python && $$python -m weighted_mtp schema --write trainer/schema.json
 
 .PHONY: lock
 lock: setup ## write the Python locks anew from their .in files

@@ -61,3 +61,44 @@ test("minitest-vessl passes, on the image of its base", async () => {
   const resources = await resourcesOf(config, { stack: "minitest-vessl" });
   expect(judge(resources, config, { stack: "minitest-vessl" })).toEqual(FINE);
 });
+
+/** What prod exports. */
+const OF_PROD = {
+  region: "eu-north-1",
+  bucket: "wmtp",
+  trackerUrl: "https://203.0.113.10",
+  trackerCaCertificate: "",
+  image: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}`,
+  runSecrets: ["AWS_ACCESS_KEY_ID"],
+  models: { "llama-7b-mtp": "hash of the base", "sheared-llama-2.7b": "hash of the reference" },
+  datasets: { codecontests: "hash of the data" },
+  modelsVolume: { storage: "s3://wmtp", name: "models" },
+  datasetsVolume: { storage: "vessl-storage", name: "weighted-mtp-datasets" },
+  modelsDelivery: "s3",
+  critic: { fingerprint: "f1", checkpointUri: "s3://wmtp/checkpoints/prod/critic/f1" },
+};
+
+describe("an experiment on prod", () => {
+  const experiment = (pipelines: object) => ({ "wmtp:base": "prod", "wmtp:pipelines": pipelines });
+  const judged = async (pipelines: object) => {
+    const config = experiment(pipelines);
+    return judge(await resourcesOf(config, { stack: "lr3e5", others: { prod: OF_PROD } }), config, { stack: "lr3e5" });
+  };
+
+  test("passes, with its runs alone", async () => {
+    const pipelines = { verifiable: null, rho1: { overrides: { "training.learning_rate": 3e-5 } } };
+    expect(await judged(pipelines)).toEqual(FINE);
+  });
+
+  test("is held to the budget, the prices and the caps of its base", async () => {
+    const { violations, messages } = await judged({
+      baseline: { maxDuration: "13d" },
+      rho1: { gpus: 2, maxDuration: "13d" },
+    });
+    expect(violations).toEqual(["cost-price-known: rho1"]);
+    expect(messages[0]).toContain("preset gpu-a100-80g-medium has no price");
+    const dear = await judged({ baseline: { maxDuration: "13d" }, rho1: { maxDuration: "13d" } });
+    expect(dear.violations).toEqual(["cost-budget: wmtp-lr3e5"]);
+    expect(dear.messages[0]).toContain("its 2 runs may cost 7,488 USD, more than the budget of 5,000 USD");
+  });
+});

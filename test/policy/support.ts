@@ -71,11 +71,11 @@ export const prod: Config = stackFile("prod").config;
 export async function resourcesOf(config: Config = prod, options: ProgramOptions = {}): Promise<Changeable[]> {
   process.env.VESSL_ACCESS_TOKEN ??= "a token";
   const { registered } = await runProgram(config, { stack: "prod", ...options });
-  return linked(registered, config);
+  return linked(registered, config, options.stack ?? "prod");
 }
 
 /** Registrations with their references to each other, as a pack is given them at the end of a preview. */
-function linked(registered: readonly Registration[], config: Config): Changeable[] {
+function linked(registered: readonly Registration[], config: Config, stack: string): Changeable[] {
   const root: Registration | undefined = registered.find(({ type }) => type === "pulumi:pulumi:Stack");
   const provider = { defaultTags: JSON.stringify(config["aws:defaultTags"] ?? {}) };
   const made = registered.map(({ type, name, urn, inputs, protect }) =>
@@ -85,7 +85,7 @@ function linked(registered: readonly Registration[], config: Config): Changeable
       provider: type.startsWith("aws:") ? provider : undefined,
     }),
   );
-  if (root === undefined) made.unshift(byHand("pulumi:pulumi:Stack", "wmtp-prod", {}));
+  if (root === undefined) made.unshift(byHand("pulumi:pulumi:Stack", `wmtp-${stack}`, {}));
   const byUrn = new Map(made.map((one) => [one.urn, one]));
   const find = (urns: readonly string[]) => urns.flatMap((urn) => byUrn.get(urn) ?? []);
   for (const { urn, parent, dependencies, propertyDependencies } of registered) {
