@@ -11,7 +11,7 @@ import { POLICIES } from "./all.ts";
 import { Enforcement, type Report } from "./enforcement.ts";
 import { staleSource } from "./freshness.ts";
 import type { Policy } from "./policy.ts";
-import { toResource, toStackResources } from "./sdk-values.ts";
+import { Readings } from "./readings.ts";
 import { readSettings, SettingsError, type StackSettings } from "./stack-settings.ts";
 
 /** The compiled pack is in `.tools/policy` of the project. */
@@ -48,10 +48,11 @@ function policies(): Policies {
     return refusal("The policies can read the stack file", error.message);
   }
   const enforcement = new Enforcement(settings);
-  return [...POLICIES.map((policy) => toSdk(policy, enforcement)), ...onWaivers(enforcement)];
+  const readings = new Readings();
+  return [...POLICIES.map((policy) => toSdk(policy, enforcement, readings)), ...onWaivers(enforcement, readings)];
 }
 
-function toSdk(policy: Policy, enforcement: Enforcement): Policies[number] {
+function toSdk(policy: Policy, enforcement: Enforcement, readings: Readings): Policies[number] {
   const { id: name, demands: description, severity, remedy: remediationSteps, types, stackTypes } = policy;
   const common = {
     name,
@@ -67,7 +68,7 @@ function toSdk(policy: Policy, enforcement: Enforcement): Policies[number] {
       ? {}
       : {
           validateResource: ofTypes(types, (args, report) => {
-            enforcement.eachOf(policy, toResource(args), reporter(report));
+            enforcement.eachOf(policy, readings.resource(policy.id, args), reporter(report));
           }),
         }),
     ...(stackTypes === undefined
@@ -75,7 +76,7 @@ function toSdk(policy: Policy, enforcement: Enforcement): Policies[number] {
       : {
           validateStack: ({ resources }, report) => {
             if (!resources.some(({ type }) => stackTypes.includes(type))) return;
-            enforcement.wholeStack(policy, toStackResources(resources), reporter(report));
+            enforcement.wholeStack(policy, readings.stack(policy.id, resources), reporter(report));
           },
         }),
   } as Policies[number];
@@ -97,7 +98,7 @@ function reporter(report: ReportViolation): Report {
 }
 
 /** Last in the pack, because they are about what the others found. */
-function onWaivers(enforcement: Enforcement): Policies {
+function onWaivers(enforcement: Enforcement, readings: Readings): Policies {
   return [
     {
       name: "waivers-valid",
@@ -113,6 +114,7 @@ function onWaivers(enforcement: Enforcement): Policies {
       enforcementLevel: "advisory",
       validateStack: (_args, report) => {
         enforcement.reportWaived(reporter(report));
+        readings.clear();
         const undecided = enforcement.undecided();
         if (undecided.length > 0) {
           console.log(
