@@ -24,14 +24,16 @@ export class Enforcement {
   /** Asks a policy about a resource, before that is created or changed. */
   eachOf(policy: Policy, resource: Resource, report: Report): void {
     if (policy.types !== "every" && !policy.types?.includes(resource.type)) return;
-    policy.eachOf?.(resource, this.verdict(policy, report, resource), this.stack);
+    const verdict = this.verdict(policy, report, resource);
+    guard(policy, verdict, () => policy.eachOf?.(resource, verdict, this.stack));
   }
 
   /** Asks a policy about the stack, at its end. */
   wholeStack(policy: Policy, resources: readonly StackResource[], report: Report): void {
     if (!resources.some(({ type }) => policy.stackTypes?.includes(type))) return;
     const root = resources.find(({ type }) => type === "pulumi:pulumi:Stack") as StackResource;
-    policy.wholeStack?.(resources, this.verdict(policy, report, root), this.stack);
+    const verdict = this.verdict(policy, report, root);
+    guard(policy, verdict, () => policy.wholeStack?.(resources, verdict, this.stack));
   }
 
   /** Waivers that do not count, or that count for nothing; to be asked when every policy was. */
@@ -78,5 +80,15 @@ export class Enforcement {
     );
     if (index >= 0) this.used.add(index);
     return index >= 0;
+  }
+}
+
+/** A policy that fails lets nothing pass; its error may repeat a value, so that only where it failed is said. */
+function guard(policy: Policy, verdict: Verdict, ask: () => void): void {
+  try {
+    ask();
+  } catch (error) {
+    const where = error instanceof Error ? /\n\s*at [^\n]*/.exec(error.stack ?? "")?.[0].trim() : undefined;
+    verdict.violated(`${policy.id} failed itself and cannot decide (${where ?? "no more is known"})`);
   }
 }

@@ -1,6 +1,6 @@
 /** Policy documents of IAM, of buckets and of other resources, as statements. */
 import type { Policy, Resource, Verdict } from "./policy.ts";
-import { at, isObject, list, notLiteral, UNKNOWN, type Value } from "./values.ts";
+import { at, isObject, list, notLiteral, parsed, UNKNOWN, type Value } from "./values.ts";
 
 /** Where documents are, and whether they are known before anything exists. */
 const DOCUMENTS: Readonly<Record<string, { readonly property: string; readonly literal: boolean }>> = {
@@ -50,13 +50,7 @@ export function eachStatement(
 }
 
 function read(document: Value): Statement[] | undefined {
-  let parsed: Value = document;
-  try {
-    if (typeof document === "string") parsed = JSON.parse(document);
-  } catch {
-    return undefined;
-  }
-  const found = at(parsed, "Statement");
+  const found = at(typeof document === "string" ? parsed(document) : document, "Statement");
   const statements = isObject(found) ? [found] : list(found);
   return statements.length === 0 ? undefined : statements.map(toStatement);
 }

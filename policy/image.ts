@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { WORKDIR } from "../components/workdir.ts";
 import { isAbout, ofType } from "./linked.ts";
 import type { Policy } from "./policy.ts";
-import { at, between, demand, is, isText, list, notLiteral, UNKNOWN } from "./values.ts";
+import { at, between, demand, is, isText, list, notLiteral, parsed, UNKNOWN } from "./values.ts";
 
 const IMAGE = "docker:index/image:Image";
 const RUN = "launcher:index:Run";
@@ -125,8 +125,7 @@ const registry: Policy = {
     const lifecycles = ofType(resources, REPOSITORY_LIFECYCLE);
     for (const repository of ofType(resources, REPOSITORY)) {
       const own = lifecycles.find((one) => isAbout(one, "repository", repository, "name"));
-      const policy = at(own?.props, "policy");
-      const rules = typeof policy === "string" ? list(JSON.parse(policy).rules) : [];
+      const rules = list(at(parsed(at(own?.props, "policy")), "rules"));
       const bounded = rules.some(
         (rule) =>
           at(rule, "selection.tagStatus") === "any" &&

@@ -11,6 +11,7 @@ import {
   isText,
   list,
   notLiteral,
+  parsed,
   UNKNOWN,
   type Value,
 } from "./values.ts";
@@ -94,8 +95,7 @@ const acls: Policy = {
 
 /** Statements that refuse everything, to everybody, on one condition. */
 function refuses(document: Value, operator: string, key: string, fine: (value: Value) => boolean): boolean {
-  const parsed = typeof document === "string" ? (JSON.parse(document) as Value) : undefined;
-  return list(at(parsed, "Statement")).some((statement) => {
+  return list(at(parsed(document), "Statement")).some((statement) => {
     const resources = list(at(statement, "Resource"));
     return (
       at(statement, "Effect") === "Deny" &&
@@ -212,9 +212,8 @@ const lifecycle: Policy = {
 /** Whether the bucket's policy lets S3 write its logs there. */
 function takesLogsAt(target: StackResource, prefix: Value, resources: readonly StackResource[]): boolean {
   const found = ofType(resources, BUCKET_POLICY).find((one) => isAbout(one, "bucket", target));
-  const policy = at(found?.props, "policy");
-  if (!isText(policy) || !isText(prefix)) return false;
-  return list(at(JSON.parse(policy) as Value, "Statement")).some(
+  if (!isText(prefix)) return false;
+  return list(at(parsed(at(found?.props, "policy")), "Statement")).some(
     (statement) =>
       at(statement, "Effect") === "Allow" &&
       at(statement, "Principal.Service") === "logging.s3.amazonaws.com" &&

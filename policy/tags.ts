@@ -1,6 +1,6 @@
 /** Whose a resource is. */
 import type { Policy } from "./policy.ts";
-import { at, isObject, isText, notLiteral, UNKNOWN, type Value } from "./values.ts";
+import { at, isObject, isText, notLiteral, parsed, UNKNOWN, type Value } from "./values.ts";
 
 /** Types of AWS that take tags, of those that a stack may declare; a test holds the list to what AWS's SDK says. */
 export const TAGGED: readonly string[] = [
@@ -33,7 +33,7 @@ export const TAGGED: readonly string[] = [
 function defaultTags(provider: Value): Value {
   const given = at(provider, "defaultTags");
   if (given === UNKNOWN) return UNKNOWN;
-  return at(isText(given) ? (JSON.parse(given) as Value) : given, "tags");
+  return at(isText(given) ? parsed(given) : given, "tags");
 }
 
 const tagged: Policy = {

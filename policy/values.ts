@@ -30,6 +30,15 @@ export function at(value: Value, path: string): Value {
   return here;
 }
 
+/** What a JSON text says; undefined for what is none. The parser's own error would repeat the text. */
+export function parsed(text: Value): Value {
+  try {
+    return typeof text === "string" ? (JSON.parse(text) as Value) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A list, or nothing; a single value is not a list of one. */
 export function list(value: Value): readonly Value[] {
   return Array.isArray(value) ? (value as readonly Value[]) : [];

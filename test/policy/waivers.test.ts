@@ -1,6 +1,9 @@
 /** Waivers and levels: what they silence, what they do not, and what is said of them. */
+import { POLICIES } from "../../policy/all.ts";
+import { Enforcement } from "../../policy/enforcement.ts";
+import type { Policy } from "../../policy/policy.ts";
 import { readSettings, SettingsError } from "../../policy/stack-settings.ts";
-import { type Changeable, environment, judge, prod, resourcesOf } from "./support.ts";
+import { byHand, type Changeable, environment, judge, prod, resourcesOf } from "./support.ts";
 
 let open: Changeable[];
 const everybody = { ...prod, "wmtp:waivers": [waiver({})], "wmtp:tracking": { allowedCidrs: ["0.0.0.0/0"] } };
@@ -61,6 +64,22 @@ test("what an update does not know is no pass", async () => {
   expect(undecided).toEqual([]);
   expect(violations).toContain("secret-in-user-data: tracker");
   expect(violations).toContain("image-by-digest: critic");
+});
+
+test("a policy that fails itself is no pass, and its error repeats nothing", async () => {
+  const bucket = "aws:s3/bucketPolicy:BucketPolicy";
+  const resources = await resourcesOf(prod);
+  for (const one of resources.filter(({ type }) => type === bucket)) one.props = { ...one.props, policy: "{planted" };
+  const { violations, messages } = judge(resources, prod);
+  expect(violations).toContain("bucket-tls-only: store");
+  expect(violations).toContain("iam-action-wildcard: store");
+  const settings = readSettings(environment(prod), ".");
+  const said: string[] = [];
+  const broken = { ...(POLICIES[0] as Policy), eachOf: () => void JSON.parse("{planted") };
+  const type = broken.types?.[0] as string;
+  new Enforcement(settings).eachOf(broken, byHand(type, "one", {}), (message) => said.push(message));
+  expect(said).toEqual([expect.stringMatching(/^bucket-public-access-blocked failed itself and cannot decide \(at /)]);
+  expect([...messages, ...said].join()).not.toContain("planted");
 });
 
 describe("the stack file", () => {
