@@ -24,10 +24,14 @@ export interface ExperimentRun {
   /** Of the launcher, or "not started". */
   readonly status: string;
   readonly finalLoss: number | null;
-  /** Hours that all attempts have run. */
-  readonly hoursUsed: number;
-  /** Null where runs cost nothing or their preset has no price. */
+  /** Hours that all attempts have run; null where nobody knows, as of a run that was adopted. */
+  readonly hoursUsed: number | null;
+  /** Null where the hours are not known, where runs cost nothing, or where their preset has no price. */
   readonly costSoFar: number | null;
+  /** The run was going on when the state was written: hours and cost count it as if it still were. */
+  readonly estimated: boolean;
+  /** It runs on the GPU cloud, where hours cost something. */
+  readonly paid: boolean;
   readonly currency: string;
   readonly reason: string | null;
 }
@@ -89,23 +93,48 @@ function describe(
   return {
     changedAt: state === undefined || state.changedAt === 0 ? null : new Date(state.changedAt).toISOString(),
     problem: problems[0] === undefined ? null : `${problems[0].path}: ${problems[0].message}`,
-    runs: pipelines.map((pipeline) => describeRun(pipeline, runs.get(pipeline), config)),
+    runs: pipelines.map((pipeline) => describeRun(pipeline, runs.get(pipeline), config, state?.changedAt ?? 0)),
   };
 }
 
-function describeRun(pipeline: string, run: RunOutputs | undefined, config: StackConfig | undefined): ExperimentRun {
-  const seconds = run?.usedSeconds ?? 0;
+/** @param changedAt milliseconds since 1970, when the state was written. */
+function describeRun(
+  pipeline: string,
+  run: RunOutputs | undefined,
+  config: StackConfig | undefined,
+  changedAt: number,
+): ExperimentRun {
+  const estimated = run?.status === "running" && isKnown(run.usedSeconds);
+  const seconds = run === undefined ? 0 : secondsUsed(run, changedAt);
   const preset = run?.cloud?.preset;
-  const cost = config === undefined || preset === undefined ? undefined : gpuCost(config.cost, preset, seconds);
+  const cost =
+    config === undefined || preset === undefined || seconds === null
+      ? undefined
+      : gpuCost(config.cost, preset, seconds);
   return {
     pipeline,
     status: run?.status ?? "not started",
     finalLoss: run?.finalLoss ?? null,
-    hoursUsed: seconds / SECONDS_PER_HOUR,
+    hoursUsed: seconds === null ? null : seconds / SECONDS_PER_HOUR,
     costSoFar: cost ?? null,
+    estimated,
+    paid: preset !== undefined,
     currency: config?.cost.currency ?? "",
     reason: run?.reason ?? null,
   };
+}
+
+/** Of a run that was going on when the state was written, as if it still were: until its deadline, at the latest. */
+function secondsUsed({ status, usedSeconds, maxDurationSeconds }: RunOutputs, changedAt: number): number | null {
+  if (!isKnown(usedSeconds)) return null;
+  if (status !== "running" || changedAt === 0) return usedSeconds;
+  const since = Math.max(0, Date.now() - changedAt) / 1000;
+  return usedSeconds + Math.min(since, maxDurationSeconds ?? since);
+}
+
+/** States of older versions say nothing at all. */
+function isKnown(seconds: number | null | undefined): seconds is number {
+  return typeof seconds === "number";
 }
 
 function render(all: readonly Experiment[], from: string | undefined): string {
@@ -132,19 +161,28 @@ function render(all: readonly Experiment[], from: string | undefined): string {
   return [table.toString(), ...notes, ...totals(all)].join("\n");
 }
 
-function numbers({ finalLoss, hoursUsed, costSoFar, currency }: ExperimentRun): string[] {
+function numbers({ finalLoss, hoursUsed, costSoFar, estimated, currency }: ExperimentRun): string[] {
+  const about = estimated ? "about " : "";
   return [
     finalLoss?.toFixed(4) ?? "-",
-    hoursUsed === 0 ? "-" : hoursUsed.toFixed(1),
-    costSoFar === null ? "-" : formatMoney(costSoFar, currency),
+    hoursUsed === null || hoursUsed === 0 ? "-" : `${about}${hoursUsed.toFixed(1)}`,
+    costSoFar === null ? "-" : `${about}${formatMoney(costSoFar, currency)}`,
   ];
 }
 
-/** A sum for each currency; runs without a price count nothing. */
+/** A sum for each currency; what is missing in it, because hours or prices are not known, is said. */
 function totals(all: readonly Experiment[]): string[] {
-  const sums = new Map<string, number>();
-  for (const { costSoFar, currency } of all.flatMap(({ runs }) => runs)) {
-    if (costSoFar !== null) sums.set(currency, (sums.get(currency) ?? 0) + costSoFar);
+  const runs = all.flatMap((experiment) => experiment.runs);
+  const more = runs.some(({ paid, hoursUsed, costSoFar }) => paid && hoursUsed !== 0 && costSoFar === null);
+  const sums = new Map<string, { sum: number; estimated: boolean }>();
+  for (const { costSoFar, currency, estimated } of runs) {
+    if (costSoFar === null) continue;
+    const before = sums.get(currency) ?? { sum: 0, estimated: false };
+    sums.set(currency, { sum: before.sum + costSoFar, estimated: before.estimated || estimated });
   }
-  return [...sums].map(([currency, sum]) => `Together so far: ${formatMoney(sum, currency)}`);
+  if (sums.size === 0 && more) return ["Together so far: not known"];
+  return [...sums].map(
+    ([currency, { sum, estimated }]) =>
+      `Together so far: ${estimated ? "about " : ""}${formatMoney(sum, currency)}${more ? " and more" : ""}`,
+  );
 }

@@ -54,12 +54,13 @@ esac
   chmodSync(join("bin", "pulumi"), 0o755);
 }
 
-const state = (...runs: object[]) => ({
+const stateOf = (time: string, ...runs: object[]) => ({
   deployment: {
-    manifest: { time: "2026-11-20T10:30:00Z" },
+    manifest: { time },
     resources: runs.map((outputs) => ({ urn: "urn", type: "launcher:index:Run", outputs })),
   },
 });
+const state = (...runs: object[]) => stateOf("2026-11-20T10:30:00Z", ...runs);
 const verifiable = (facts: object) => ({
   pipeline: "verifiable",
   status: "completed",
@@ -85,6 +86,8 @@ test("what became of each run, and what it cost so far", async () => {
           finalLoss: 0.51234,
           hoursUsed: 5,
           costSoFar: 60,
+          estimated: false,
+          paid: true,
           currency: "USD",
           reason: null,
         },
@@ -94,6 +97,8 @@ test("what became of each run, and what it cost so far", async () => {
           finalLoss: null,
           hoursUsed: 0,
           costSoFar: null,
+          estimated: false,
+          paid: false,
           currency: "USD",
           reason: null,
         },
@@ -118,6 +123,40 @@ test("what became of each run, and what it cost so far", async () => {
     "2026-11-20 10:30",
   ]);
   expect(table).toMatch(/\nTogether so far: 60\.00 USD$/);
+});
+
+const cells = (table: string, pipeline: string) =>
+  table
+    .split("\n")
+    .map((line) => line.split("│").map((cell) => cell.trim()))
+    .find((row) => row[3] === pipeline)
+    ?.slice(6, 8);
+
+test.each([
+  ["null, as of a run that was adopted", { usedSeconds: null }],
+  ["absent, as in an older state", { usedSeconds: undefined }],
+])("hours that are %s, are not zero hours", async (_, facts) => {
+  deployed({ lr: state(verifiable(facts), { ...verifiable({}), pipeline: "ntp" }) });
+  const table = await experiments(undefined, false);
+  expect(cells(table, "verifiable")).toEqual(["-", "-"]);
+  expect(table).toMatch(/\nTogether so far: 60\.00 USD and more$/);
+  deployed({ lr: state(verifiable(facts)) });
+  expect(await experiments(undefined, false)).toMatch(/\nTogether so far: not known$/);
+  deployed({ lr: state(verifiable({ ...facts, cloud: undefined })) });
+  expect(await experiments(undefined, false)).not.toContain("Together");
+});
+
+test("a run that was going on when the state was written has gone on since, until its deadline at the latest", async () => {
+  const earlier = new Date(Date.now() - 2 * 3_600_000).toISOString();
+  const going = { status: "running", finalLoss: null, maxDurationSeconds: 24 * 3600 };
+  deployed({ lr: stateOf(earlier, verifiable(going)) });
+  const table = await experiments(undefined, false);
+  expect(cells(table, "verifiable")).toEqual(["about 7.0", "about 84.00 USD"]);
+  expect(table).toMatch(/\nTogether so far: about 84\.00 USD$/);
+  deployed({ lr: stateOf(earlier, verifiable({ ...going, maxDurationSeconds: 3600 })) });
+  expect(cells(await experiments(undefined, false), "verifiable")).toEqual(["about 6.0", "about 72.00 USD"]);
+  deployed({ lr: stateOf(earlier, verifiable({ ...going, usedSeconds: null })) });
+  expect(cells(await experiments(undefined, false), "verifiable")).toEqual(["-", "-"]);
 });
 
 test("stacks never deployed, a run that failed, a file that is refused", async () => {
