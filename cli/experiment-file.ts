@@ -1,5 +1,5 @@
 /** The stack file of an experiment: what `--set` says becomes what the file says, and what the program would refuse is refused here. */
-import { Document, isScalar, type Node, parseDocument } from "yaml";
+import { Document, isScalar, type Node, parseDocument, visit } from "yaml";
 import { checkConfig, resolveConfig, type StackConfig } from "../components/config.ts";
 import type { Problem } from "../components/config-problems.ts";
 import type { Sections } from "../components/config-schema.ts";
@@ -50,8 +50,21 @@ export function parseSetting(text: string): Setting {
   const parsed = parseDocument(value);
   if (parsed.errors.length > 0 || parsed.contents === null)
     throw new UserError(`the value of ${path} is not YAML: ${parsed.errors[0]?.code ?? "nothing is there"}; quote it`);
+  if (!hasOnlyFinite(parsed.contents))
+    throw new UserError(`${path}=${value.trim()}: is no finite number, and no setting takes another; write a number`);
   const keys = first === OVERRIDES && rest.length > 0 ? [OVERRIDES, rest.join(".")] : [[first, ...rest].join(".")];
   return { path, pipeline, keys, value: parsed.contents };
+}
+
+/** JSON, which a stack file becomes, would make null of .inf and .nan. */
+function hasOnlyFinite(value: Node): boolean {
+  let finite = true;
+  visit(value, {
+    Scalar: (_key, { value: scalar }) => {
+      if (typeof scalar === "number" && !Number.isFinite(scalar)) finite = false;
+    },
+  });
+  return finite;
 }
 
 /** The value as it was written. */

@@ -63,7 +63,7 @@ export function withInherited(raw: Readonly<Record<string, string>>, project: st
   const theirs = Object.fromEntries(inherited.map((key) => [key, parsed(file.raw[key] as string)]));
   const result: Record<string, string> = { ...raw };
   for (const key of inherited) {
-    const value = key === PIPELINES ? pipelinesOf(own, theirs[key]) : merged(theirs[key], own[key]);
+    const value = key === PIPELINES ? pipelinesOf(own, theirs[key]) : mergerOf(key)(theirs[key], own[key]);
     if (value !== undefined && value !== null) result[key] = JSON.stringify(value);
   }
   return {
@@ -93,10 +93,9 @@ function pipelinesOf(own: Mapping, theirs: unknown): unknown {
       const inherited = isMapping(theirs) && Object.hasOwn(theirs, pipeline) ? theirs[pipeline] : undefined;
       if (!isMapping(inherited) || (settings !== null && !isMapping(settings)))
         return [pipeline, settings ?? inherited ?? null];
-      return [
-        pipeline,
-        merged(withoutConflicts(inherited, mapping(settings), everywhere, Object.keys(named)), settings),
-      ];
+      const below = withoutConflicts(inherited, mapping(settings), everywhere, Object.keys(named));
+      const overrides = withOverrides(below.overrides, mapping(settings).overrides);
+      return [pipeline, { ...mapping(merged(below, settings)), ...(overrides === undefined ? {} : { overrides }) }];
     }),
   );
 }
@@ -140,6 +139,15 @@ function ofTheBase(own: Mapping, theirs: Mapping, file: string): Problem[] {
   }).map((path) => path.join("."));
   const message = `an experiment has its base's: leave it out, or change it in ${file}`;
   return [...sections, ...fixed].map((path) => ({ path, message }));
+}
+
+function mergerOf(section: string): (base: unknown, own: unknown) => unknown {
+  return section === OVERRIDES ? withOverrides : merged;
+}
+
+/** Keys of the trainer's config: null is a value of theirs, as of `training.max_steps`, and wins as any other. */
+function withOverrides(base: unknown, own: unknown): unknown {
+  return isMapping(base) && isMapping(own) ? { ...base, ...own } : (own ?? base);
 }
 
 /** `own` wins; a key with nothing after it says nothing. Lists are values: one stands in place of the other. */

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import { experiment } from "../../cli/experiment.ts";
 import { sweep } from "../../cli/sweep.ts";
 
@@ -48,6 +48,18 @@ config:
 `);
 });
 
+test("null is a value of the trainer's, and stays one", () => {
+  const key = "verifiable.overrides.training.max_steps";
+  const prod = parse(readFileSync("Pulumi.prod.yaml", "utf8"));
+  prod.config["wmtp:overrides"] = { ...prod.config["wmtp:overrides"], "training.max_steps": 100 };
+  writeFileSync("Pulumi.prod.yaml", stringify(prod));
+  write("all", [`${key}=null`]);
+  expect(config("all")["wmtp:pipelines"]).toEqual({ verifiable: { overrides: { "training.max_steps": null } } });
+  prod.config["wmtp:pipelines"].verifiable = { overrides: { "training.max_steps": 100 } };
+  writeFileSync("Pulumi.prod.yaml", stringify(prod));
+  write("all", [`${key}=null`]);
+});
+
 test("further pipelines are as in the base; an experiment on minitest works too", () => {
   write("more", ["critic.gpus=1"], { from: "minitest", pipelines: ["ntp", "verifiable"] });
   expect(config("more")).toEqual({
@@ -73,6 +85,9 @@ test.each([
   ["a setting without a value", "x", ["critic.gpus="], '"critic.gpus=" is no setting: write PATH=VALUE'],
   ["a path without a key", "x", ["critic=2"], '"critic=2" is no setting'],
   ["a value that is not YAML", "x", ["critic.after=[ntp"], "the value of critic.after is not YAML"],
+  ["no finite number", "x", [`${RATE}=.inf`], `${RATE}=.inf: is no finite number`],
+  ["what is no number", "x", [`${RATE}=.nan`], `${RATE}=.nan: is no finite number`],
+  ["no finite number in a list", "x", ["ntp.overrides.loss.head_weights=[1,-.inf]"], "[1,-.inf]: is no finite number"],
   ["a setting twice", "x", ["critic.gpus=2", "critic.gpus=1"], "critic.gpus is set twice"],
   ["nothing that differs", "x", [], "x would be prod once more: say what differs"],
   [

@@ -75,6 +75,19 @@ describe("a pipeline", () => {
       baseline: { gpus: 2, effectiveBatch: 96, overrides: { "training.learning_rate": 0.2, "training.epochs": 2 } },
     });
   });
+  test("may say null of a key of the trainer's config, and that wins; a key with nothing after it elsewhere says nothing", () => {
+    const said = { gpus: null, overrides: { "training.learning_rate": null } };
+    expect(pipelines({ baseline: said }).baseline).toEqual({
+      gpus: 4,
+      effectiveBatch: 96,
+      overrides: { "training.learning_rate": null, "training.epochs": 2 },
+    });
+    expect(pipelines({ baseline: { overrides: null } })).toEqual({ baseline: BASE["wmtp:pipelines"].baseline });
+    expect(inherit({ overrides: { "training.epochs": null } })["wmtp:overrides"]).toEqual({
+      "training.epochs": null,
+      "training.weight_decay": 0.1,
+    });
+  });
   test("that the base does not have stands by itself", () => {
     expect(pipelines({ ntp: { gpus: 1 }, rho: null })).toEqual({ ntp: { gpus: 1 }, rho: null });
   });
