@@ -15,6 +15,8 @@ type Run = Pick<RunOutputs, "pipeline" | "status" | "reason">;
 /** What `wmtp progress` exits with. 75 is what sysexits.h calls "try again later". */
 export const EXIT_CODES: Readonly<Record<Progress["state"], number>> = { done: 0, running: 75, failed: 1 };
 const RUN = "launcher:index:Run";
+/** How the launcher ends the error of a run that goes on without it, and of no other. */
+export const DETACHED = "run pulumi up again to attach";
 /** What the engine says of every update with a failure in it. */
 const GENERIC = /^(update|preview) failed$/;
 
@@ -34,7 +36,12 @@ export function progressOf(events: EngineEvents, runs: readonly Run[]): Progress
   for (const urn of events.failed) {
     const run = urn.includes(`${RUN}::`) ? byPipeline.get(nameOf(urn)) : undefined;
     if (run === undefined) return failed(`${nameOf(urn)} could not be made or changed`);
+    const said = events.diagnostics.filter((told) => told.severity === "error" && told.urn === urn);
+    const trouble = said.find(({ message }) => !message.includes(DETACHED));
     if (!goesOn(run)) return failed(`${run.pipeline}: ${run.reason?.split("\n")[0] ?? run.status}`);
+    // The state may say of an earlier update that it runs.
+    if (said.length === 0 || trouble !== undefined)
+      return failed(`${run.pipeline}: ${trouble?.message.split("\n")[0] ?? "could not be made or changed"}`);
     going.add(run.pipeline);
   }
   // Of a run that goes on the engine tells an error as well; any other has a cause of its own.

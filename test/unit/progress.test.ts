@@ -1,9 +1,9 @@
 /** How an update ended, by the engine's events and the state: a run that goes on is no failure, and nothing else passes for one. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { readEvents } from "../../cli/engine-events.ts";
-import { EXIT_CODES, progressOf } from "../../cli/progress.ts";
+import { join, resolve } from "node:path";
+import { nameOf, readEvents } from "../../cli/engine-events.ts";
+import { DETACHED, EXIT_CODES, progressOf } from "../../cli/progress.ts";
 
 const CRITIC = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::critic";
 const NTP = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::ntp";
@@ -19,7 +19,9 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const error = (urn: string, message: string) => ({ diagnosticEvent: { severity: "error", urn, message } });
-const failed = (urn: string, message = "1 error occurred:\n\t* trouble\n") => [
+const detached = (pipeline: string) =>
+  `1 error occurred:\n\t* launcher.wait (30m) is over: ${pipeline} is still running; run pulumi up again to attach\n`;
+const failed = (urn: string, message = detached(nameOf(urn))) => [
   error(urn, message),
   { resOpFailedEvent: { metadata: { op: "create", urn, type: urn.split("::")[2] } } },
 ];
@@ -45,16 +47,34 @@ test("an update without a failure is done, warnings or not", () => {
 });
 
 test("runs that go on when the wait is over", () => {
-  const events = [
-    ...failed(CRITIC, "launcher.wait (30m) is over: critic is still running"),
-    ...failed(NTP),
-    GENERIC,
-    SUMMARY,
-  ];
+  const events = [...failed(CRITIC), ...failed(NTP), GENERIC, SUMMARY];
   expect(progress(events, [run("critic", "running"), run("ntp", "pending")])).toEqual({
     state: "running",
     description: "critic is running, ntp waits for its turn",
   });
+});
+
+test("an error that is no detachment is a failure, whatever the state says of the run", () => {
+  const events = [
+    ...failed(CRITIC, "critic-dev was cancelled by hand (by x): run wmtp retry critic\nlog"),
+    GENERIC,
+    SUMMARY,
+  ];
+  expect(progress(events, [run("critic", "running")])).toEqual({
+    state: "failed",
+    description: "critic: critic-dev was cancelled by hand (by x): run wmtp retry critic",
+  });
+  expect(progress([...failed(CRITIC), error(CRITIC, "trouble"), SUMMARY], [run("critic", "running")])).toEqual({
+    state: "failed",
+    description: "critic: trouble",
+  });
+  const silent = failed(CRITIC).slice(1);
+  expect(progress([...silent, GENERIC, SUMMARY], [run("critic", "running")])).toEqual({
+    state: "failed",
+    description: "critic: could not be made or changed",
+  });
+  const conductor = resolve(import.meta.dirname, "..", "..", "launcher", "resources", "run-conductor.ts");
+  expect(readFileSync(conductor, "utf8")).toContain(DETACHED);
 });
 
 test("one that failed beside one that goes on is a person's to decide", () => {
