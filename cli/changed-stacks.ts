@@ -51,7 +51,15 @@ export function changedStacks(files: readonly string[], stacks: readonly Stack[]
 
 async function filesSince(since: string): Promise<string[]> {
   try {
-    const { stdout } = await run("git", ["diff", "--name-only", "--no-renames", "-z", `${since}...HEAD`, "--"]);
+    const { stdout } = await run("git", [
+      "diff",
+      "--name-only",
+      "--relative",
+      "--no-renames",
+      "-z",
+      `${since}...HEAD`,
+      "--",
+    ]);
     return stdout.split("\0").filter((file) => file !== "");
   } catch (error) {
     const { stderr = String(error) } = error as { stderr?: string };

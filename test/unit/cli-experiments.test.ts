@@ -210,13 +210,27 @@ test.each([
   expect(changedStacks(files, STACKS).map(({ stack }) => stack)).toEqual(stacks);
 });
 
+const git = (...args: string[]) =>
+  execFileSync(
+    "git",
+    ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main", ...args],
+    { encoding: "utf8" },
+  );
+
+test("a project in a folder of its repository", async () => {
+  process.chdir("bin");
+  for (const file of ["Pulumi.prod.yaml", "Pulumi.lr.yaml"]) copyFileSync(join("..", file), file);
+  git("init", "--quiet", "..");
+  git("add", "..");
+  git("commit", "--quiet", "--message", "base");
+  writeFileSync("Pulumi.lr.yaml", "config: {wmtp:base: prod}\n");
+  writeFileSync("../package.json", "{}\n");
+  git("add", "..");
+  git("commit", "--quiet", "--message", "ours");
+  expect(await changed({ since: "HEAD~1", withoutBase: false })).toBe("lr");
+});
+
 test("what happened since the common commit counts, and no more", async () => {
-  const git = (...args: string[]) =>
-    execFileSync(
-      "git",
-      ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main", ...args],
-      { encoding: "utf8" },
-    );
   git("init", "--quiet");
   git("add", ".");
   git("commit", "--quiet", "--message", "base");
