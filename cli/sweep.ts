@@ -54,6 +54,7 @@ export function sweep(name: string, options: SweepOptions): string {
   const trainer = new TrainerConfigs();
   const points: Point[] = [];
   const left: string[] = [];
+  const trained = new Map<string, string>();
   for (const [place, combination] of combinations.entries()) {
     const draft = { name: names[place] as string, from, pipelines, settings: [...fixed, ...combination] };
     const values = combination.map(textOf);
@@ -62,20 +63,30 @@ export function sweep(name: string, options: SweepOptions): string {
     const always = idle.find((setting) => fixed.includes(setting));
     if (always !== undefined)
       throw new UserError(`${always.path}=${textOf(always)}: changes nothing, ${from} has it so already; leave it out`);
-    if (idle.length === draft.settings.length) left.push(`left out ${values.join(", ")}: ${from} has it so already`);
-    else
-      points.push({
-        draft: { ...draft, settings: draft.settings.filter((setting) => !idle.includes(setting)) },
-        config,
-        values,
-      });
+    if (idle.length === draft.settings.length) {
+      left.push(`left out ${values.join(", ")}: ${from} has it so already`);
+      continue;
+    }
+    // 3e-5 and 0.00003 are one value, however they are written.
+    const runs = JSON.stringify(config.runs);
+    const same = trained.get(runs);
+    if (same !== undefined) {
+      left.push(`left out ${values.join(", ")}: ${same} is the same`);
+      continue;
+    }
+    trained.set(runs, draft.name);
+    points.push({
+      draft: { ...draft, settings: draft.settings.filter((setting) => !idle.includes(setting)) },
+      config,
+      values,
+    });
   }
   const command = commandOf(name, options);
   const files = points.map(({ draft }) => ({ name: draft.name, text: fileText(draft, command) }));
   const problems = files.flatMap((file) => conflict(file.name, file.text) ?? []);
   if (problems.length > 0) throw new UserError(`nothing was written:\n  ${problems.join("\n  ")}`);
   for (const file of files) write(file.name, file.text);
-  return [render(axes, points), ...left, ...nextSteps(points)].join("\n");
+  return [render(axes, points), ...total(points), ...left, ...nextSteps(points)].join("\n");
 }
 
 interface Axis {
@@ -128,19 +139,33 @@ function render(axes: readonly Axis[], points: readonly Point[]): string {
   return table.toString();
 }
 
+function costOf(config: StackConfig): string {
+  if (config.launcher.target === "local") return "nothing";
+  const price = gpusOf(config);
+  return price === undefined ? "no price" : formatMoney(price, config.cost.currency);
+}
+
 /** The GPUs of all its runs, for as long as they may take; what the preview adds to it is small. */
-function costOf({ launcher, cost, runs }: StackConfig): string {
-  if (launcher.target === "local") return "nothing";
+function gpusOf({ launcher, cost, runs }: StackConfig): number | undefined {
   const prices = runs.map(({ gpus, maxDurationSeconds }) =>
     gpuCost(cost, launcher.vessl.presets[gpus], maxDurationSeconds),
   );
-  const unknown = prices.includes(undefined);
-  return unknown
-    ? "no price"
-    : formatMoney(
-        prices.reduce<number>((sum, price) => sum + (price ?? 0), 0),
-        cost.currency,
-      );
+  return prices.includes(undefined) ? undefined : prices.reduce<number>((sum, price) => sum + (price ?? 0), 0);
+}
+
+/** All points have the same base, and so the same target and, unless a price is missing, the same prices. */
+function total(points: readonly Point[]): string[] {
+  const [first] = points;
+  if (first === undefined || first.config.launcher.target === "local") return [];
+  const prices = points.map(({ config }) => gpusOf(config));
+  const known = prices.filter((price) => price !== undefined);
+  if (known.length === 0) return ["Together: no price"];
+  const sum = formatMoney(
+    known.reduce((all, price) => all + price, 0),
+    first.config.cost.currency,
+  );
+  const most = known.length === prices.length ? "at most" : "and more, where there is no price,";
+  return [`Together: ${sum} ${most} for GPUs alone, without egress`];
 }
 
 function nextSteps(points: readonly Point[]): string[] {

@@ -141,8 +141,27 @@ test("a sweep writes the product; names say the values", () => {
     "288 USD",
     "",
   ]);
+  expect(said).toContain("\nTogether: 864 USD at most for GPUs alone, without egress\nNext:");
   expect(said).toMatch(
     /\n {2}make preview STACK=lr-1e-5-12h\n {2}for stack in lr-1e-5-12h .* lr-3e-5-24h; do make up STACK=\$stack; done$/,
+  );
+});
+
+test("a training that is written in two ways is written once", () => {
+  const said = grid("lr", [`${RATE}=5e-5,0.00005,5.0e-5,1e-4`]);
+  expect(written()).toEqual(["Pulumi.lr-1e-4.yaml", "Pulumi.lr-5e-5.yaml"]);
+  expect(said).toContain("\nleft out 0.00005: lr-5e-5 is the same\nleft out 5.0e-5: lr-5e-5 is the same\n");
+});
+
+test("what has no price is not in the sum, and that is said", () => {
+  const prod = parse(readFileSync("Pulumi.prod.yaml", "utf8"));
+  prod.config["wmtp:cost"] = { perHour: {} };
+  writeFileSync("Pulumi.prod.yaml", stringify(prod));
+  expect(grid("g", ["critic.gpus=1,2"])).toContain("\nTogether: no price\n");
+  prod.config["wmtp:cost"] = { perHour: { "gpu-a100-80g-small": 3 } };
+  writeFileSync("Pulumi.prod.yaml", stringify(prod));
+  expect(grid("h", ["critic.gpus=1,2"])).toMatch(
+    /\nTogether: .* USD and more, where there is no price, for GPUs alone, without egress\n/,
   );
 });
 
