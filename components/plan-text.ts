@@ -11,9 +11,14 @@ export function costText(cost: RunCost, currency: string): string {
   return `${formatMoney(knownCost(cost), currency)}${cost.egress === NOT_KNOWN ? ` ${MORE}` : ""}`;
 }
 
-/** `48`, `0.5`, or `0.02` of what is shorter. */
+/** `48`, `0.5`, or `0.02` of what is shorter; rounded up, because more is never spent than what is shown. */
 export function hoursText(hours: number): string {
-  return String(Number(hours.toPrecision(hours >= 1 ? 3 : 2)));
+  if (hours <= 0) return "0";
+  const digits = hours >= 100 ? 0 : hours >= 1 ? 2 - Math.floor(Math.log10(hours)) : 1 - Math.floor(Math.log10(hours));
+  const shown = Number(hours.toFixed(digits));
+  // What is only a rounding error of the machine above it is no more.
+  const enough = shown >= hours * (1 - Number.EPSILON);
+  return String(enough ? shown : Number((shown + 10 ** -digits).toFixed(digits)));
 }
 
 /** What is said of a run beside its numbers; its changes are told apart. */

@@ -2,6 +2,7 @@ import { type Change, changedSettings } from "../../components/changed-settings.
 import { NOT_KNOWN, type Plan, type PlanFacts, planOf } from "../../components/plan.ts";
 import { planMarkdown } from "../../components/plan-markdown.ts";
 import { planTable } from "../../components/plan-table.ts";
+import { hoursText } from "../../components/plan-text.ts";
 
 type Config = PlanFacts["config"];
 
@@ -49,6 +50,23 @@ const facts = (change: Partial<PlanFacts> = {}): PlanFacts => ({
 
 const local = { ...config().launcher, target: "local" } as Config["launcher"];
 const cost = (change: object) => ({ ...config().cost, ...change }) as Config["cost"];
+
+test.each([
+  [48, "48"],
+  [0.5, "0.5"],
+  [0.0201, "0.021"],
+  [1.001, "1.01"],
+  [9.999, "10"],
+  [1 / 3, "0.34"],
+  [0.1 + 0.2, "0.3"],
+  [33.3, "33.3"],
+  [99.99, "100"],
+  [100.49, "101"],
+  [1234, "1234"],
+  [0, "0"],
+])("%d hours are shown as no fewer: %s", (hours, text) => {
+  expect(hoursText(hours)).toBe(text);
+});
 
 test("costs: GPUs for maxDuration, and models out of the bucket at the start and at each resumption", () => {
   const plan = planOf(facts());
