@@ -56,7 +56,7 @@ export function progressOf(run: RunInfo, now: number): Progress {
     const reason = run.statusReason === "" ? "" : ` (${run.statusReason})`;
     return { status: "running", waiting: `${run.status} for ${formatDuration((now - run.createdAt) / 1000)}${reason}` };
   }
-  const runningSeconds = started === undefined ? undefined : (now - started) / 1000;
+  const runningSeconds = started === undefined ? undefined : Math.max(0, (now - started) / 1000);
   return {
     status: "running",
     ...(run.status === RUNNING ? {} : { waiting: `the cloud says "${run.status}"` }),

@@ -51,6 +51,11 @@ test("running: the deadline counts from when it left the queue", () => {
   expect(progressOf(info({ histories }), START + 90_000)).toEqual({ status: "running", runningSeconds: 30 });
 });
 
+test("a clock ahead of ours has it run for no time, and not for less", () => {
+  const histories = [{ status: "running", message: "", startedAt: START + 5000 }];
+  expect(progressOf(info({ histories }), START)).toEqual({ status: "running", runningSeconds: 0 });
+});
+
 describe("seconds that it ran", () => {
   const at = (status: string, seconds: number) => ({ status, message: "", startedAt: START + seconds * 1000 });
   const queued = [at("queued", 0), at("initializing", 30)];
