@@ -7,7 +7,7 @@ import type { Placed } from "../by-place.ts";
 import { hashManifest, hashSubtrees, type Manifest, manifestOf, subtreeBytes, totalBytes } from "../manifest.ts";
 import { transferLine } from "../progress.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ResourceHandler } from "../resource-handler.ts";
-import { UNKNOWN } from "../values.ts";
+import { hasUnknown, UNKNOWN } from "../values.ts";
 import { refOf } from "./volume.ts";
 
 export interface UploadInputs extends Placed {
@@ -21,7 +21,7 @@ export interface UploadInputs extends Placed {
   readonly contentHash?: string;
   /** Filled by `check`: hash of every top-level directory. */
   readonly subtrees?: Subtrees | typeof UNKNOWN;
-  /** Filled by `check`, for what it costs to fetch them: bytes of every top-level directory. No reason to upload again. */
+  /** Filled by `check`, for what it costs to fetch them: bytes of every top-level directory. Recorded; no reason to upload again. */
   readonly subtreeBytes?: Readonly<Record<string, number>> | typeof UNKNOWN;
 }
 
@@ -84,10 +84,11 @@ export class UploadHandler implements ResourceHandler<UploadInputs, UploadOutput
 
   async diff(_id: string, before: UploadOutputs, inputs: UploadInputs): Promise<DiffAnswer> {
     const replaces = (["storage", "volumeName"] as const).filter((key) => before[key] !== inputs[key]);
-    return {
-      changes: replaces.length > 0 || before.contentHash !== inputs.contentHash || before.source !== inputs.source,
-      replaces,
-    };
+    // A state of before they were counted: the update moves nothing that is there.
+    const known = inputs.subtreeBytes !== undefined && !hasUnknown(inputs.subtreeBytes);
+    const uncounted = before.subtreeBytes === undefined && known;
+    const changed = before.contentHash !== inputs.contentHash || before.source !== inputs.source;
+    return { changes: replaces.length > 0 || changed || uncounted, replaces };
   }
 
   async create(inputs: UploadInputs, { urn, log }: CallContext): Promise<{ id: string; outputs: UploadOutputs }> {

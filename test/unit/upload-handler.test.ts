@@ -78,18 +78,33 @@ test("on a machine that only previews, a missing source is unknown", async () =>
   });
 });
 
-test("the bytes of each directory are counted, kept where the source is not here, and no reason to upload again", async () => {
+test("the bytes of each directory are counted, and kept where the source is not here", async () => {
   write("tiny/weights", "1");
   write("tiny/deeper/tokenizer", "22");
   write("other/weights", "333");
   write("README", "of no directory");
   const { inputs } = await handler.check(INPUTS, undefined);
   expect(inputs.subtreeBytes).toEqual({ tiny: 3, other: 3 });
-  const { outputs } = await handler.create(inputs, callContext().context);
-  const { subtreeBytes: _, ...ofOldVersion } = outputs;
-  expect(await handler.diff("id", ofOldVersion, inputs)).toEqual({ changes: false, replaces: [] });
   rmSync(join(root, "models"), { recursive: true });
   expect((await handler.check(INPUTS, inputs)).inputs.subtreeBytes).toEqual({ tiny: 3, other: 3 });
+});
+
+test("a state of before the bytes were counted gets them, and nothing is moved", async () => {
+  write("tiny/weights", "1");
+  const { inputs } = await handler.check(INPUTS, undefined);
+  const { id, outputs } = await handler.create(inputs, callContext().context);
+  expect(await handler.diff(id, outputs, inputs)).toEqual({ changes: false, replaces: [] });
+  const { subtreeBytes: _, ...old } = outputs;
+  expect(await handler.diff(id, old, inputs)).toEqual({ changes: true, replaces: [] });
+  expect((await handler.diff(id, old, { ...inputs, subtreeBytes: UNKNOWN })).changes).toBe(false);
+  const { subtreeBytes: __, ...uncounted } = inputs;
+  expect((await handler.diff(id, old, uncounted)).changes).toBe(false);
+  const { context, log } = callContext();
+  const moved: number[] = [];
+  const upload = backend.upload.bind(backend);
+  backend.upload = (volume, source, manifest) => upload(volume, source, manifest, (bytes) => moved.push(bytes));
+  expect(await handler.update(id, old, inputs, context)).toEqual(outputs);
+  expect({ moved, lines: log.lines }).toEqual({ moved: [], lines: [] });
 });
 
 test("check hashes, create uploads, read sees what is missing", async () => {
