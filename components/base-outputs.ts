@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { StackConfig } from "./config.ts";
 import type { FilledVolume } from "./filled-volume.ts";
 import { PIPELINE_NAMES, type PipelineName } from "./pipelines.ts";
+import { criticOf } from "./plan.ts";
 import { SECRET_VARIABLES } from "./run-access.ts";
 import { parseSettings, settingsText } from "./settings-text.ts";
 import type { StackContent } from "./stack-content.ts";
@@ -22,6 +23,8 @@ const run = z.object({
   maxDurationSeconds: z.number(),
   effectiveBatch: z.number(),
   trainerConfig: z.custom<TrainerConfig>((value) => value !== null && typeof value === "object"),
+  rerun: text.optional(),
+  critic: text.optional(),
 });
 
 /** Every output that another stack may read. */
@@ -91,17 +94,20 @@ function settings(text: string, context: z.RefinementCtx): Record<string, unknow
   }
 }
 
-function plainRuns({ runs, launcher }: StackConfig): BaseRuns {
+function plainRuns({ stack, runs, launcher }: StackConfig): BaseRuns {
   return Object.fromEntries(
-    runs.map(({ pipeline, gpus, maxDurationSeconds, effectiveBatch, trainerConfig }) => [
-      pipeline,
-      {
+    runs.map((run) => {
+      const { pipeline, gpus, maxDurationSeconds, effectiveBatch, trainerConfig, rerun } = run;
+      const plain = {
         gpus,
         ...(launcher.target === "local" ? {} : { preset: launcher.vessl.presets[gpus] }),
         maxDurationSeconds,
         effectiveBatch,
         trainerConfig,
-      },
-    ]),
+        rerun,
+        critic: criticOf(run, stack),
+      };
+      return [pipeline, plain];
+    }),
   );
 }

@@ -31,7 +31,7 @@ export function remarksOf({ effectiveBatch, baseEffectiveBatch }: PlanRow, base:
 
 /** What holds for the stack as a whole, a sentence each. */
 export function totalLines(plan: Plan): string[] {
-  const { total, currency, unpriced, budget, awsPerMonth, peakGpus, rows } = plan;
+  const { total, currency, unpriced, budget, awsPerMonth, peakGpus, rows, starts } = plan;
   const money = (amount: number) => formatMoney(amount, currency);
   if (total === undefined) return [`worker processes at a time: ${peakGpus} at most; on this machine, nothing to pay`];
   if (rows.length === 0) return monthly(awsPerMonth, money);
@@ -42,6 +42,13 @@ export function totalLines(plan: Plan): string[] {
   ];
   return [
     `${money(knownCost(total))} ${complete ? "at most" : "and more"} (${parts.join(", ")}); GPUs at a time: ${peakGpus} at most`,
+    ...(starts === undefined
+      ? []
+      : [
+          starts === 0
+            ? "of it, nothing for this update: it starts no training"
+            : `of it, ${money(starts)} for what this update starts`,
+        ]),
     ...(unpriced.length === 0
       ? []
       : [`no price for ${unpriced.join(", ")}: the sum is without it, until wmtp:cost.perHour names it`]),

@@ -18,6 +18,9 @@ export interface BaseRun {
   readonly maxDurationSeconds: number;
   readonly effectiveBatch: number;
   readonly trainerConfig: TrainerConfig;
+  readonly rerun?: string | undefined;
+  /** Whose critic it reads: a stack, or where its checkpoint is. */
+  readonly critic?: string | undefined;
 }
 export type BaseRuns = { readonly [Pipeline in PipelineName]?: BaseRun | undefined };
 
@@ -27,8 +30,8 @@ export interface PlanFacts {
   readonly baseRuns: Maybe<BaseRuns> | undefined;
   /** Bytes of each model by its directory. */
   readonly modelBytes: Maybe<Readonly<Record<string, number>>>;
-  /** Why each run is made or updated; nothing of one that stays as it is. */
-  readonly trains: { readonly [Pipeline in PipelineName]?: string | undefined };
+  /** Why each run is made or updated, nothing of one that stays as it is; undefined in an update. */
+  readonly trains: { readonly [Pipeline in PipelineName]?: string | undefined } | undefined;
   /** Bucket and tracker are this stack's. */
   readonly ownsInfrastructure: boolean;
 }
@@ -67,6 +70,8 @@ export interface Plan {
   readonly peakGpus: number;
   /** Of all runs, as far as it is known; undefined on this machine. */
   readonly total: RunCost | undefined;
+  /** Most that the runs cost which this update starts; undefined where that is not known, and on this machine. */
+  readonly starts: number | undefined;
   /** Presets without a price. */
   readonly unpriced: readonly string[];
   readonly budget: number | undefined;
@@ -94,6 +99,7 @@ export function planOf(facts: PlanFacts): Plan {
           egress: sumOf(costs.map(({ egress }) => egress)),
         }
       : undefined,
+    starts: onCloud && facts.trains !== undefined ? startsOf(rows) : undefined,
     unpriced: [...new Set(unpriced)],
     budget: onCloud ? cost.budget : undefined,
     awsPerMonth: onCloud && facts.ownsInfrastructure ? cost.awsPerMonth : undefined,
@@ -105,9 +111,21 @@ export function knownCost({ gpus, egress }: RunCost): number {
   return (gpus ?? 0) + (egress === NOT_KNOWN ? 0 : egress);
 }
 
+/** A run that stays, is adopted or is merely recorded anew rents nothing. */
+function startsOf(rows: readonly PlanRow[]): number {
+  const training = rows.filter(({ trains }) => trains !== undefined && !/^(adopted|records)\b/.test(trains));
+  return training.reduce((sum, { cost }) => sum + (cost === undefined ? 0 : knownCost(cost)), 0);
+}
+
+/** Whose critic a run reads; undefined of one that reads none. */
+export function criticOf(run: RunSettings, stack: string): string | undefined {
+  return run.criticCheckpoint ?? run.criticStack ?? (run.needs.includes("critic") ? stack : undefined);
+}
+
 function rowOf(run: RunSettings, { config, baseRuns, modelBytes, trains }: PlanFacts, onCloud: boolean): PlanRow {
-  const { pipeline, gpus, effectiveBatch, maxDurationSeconds, trainerConfig } = run;
-  const { launcher, models, cost } = config;
+  const { pipeline, gpus, effectiveBatch, maxDurationSeconds, trainerConfig, rerun } = run;
+  const { stack, launcher, models, cost } = config;
+  const critic = criticOf(run, stack);
   const preset = onCloud ? launcher.vessl.presets[gpus] : undefined;
   const ofBase = baseRuns === NOT_KNOWN ? undefined : baseRuns?.[pipeline];
   const batchOfBase = ofBase?.effectiveBatch;
@@ -117,22 +135,25 @@ function rowOf(run: RunSettings, { config, baseRuns, modelBytes, trains }: PlanF
     changes:
       baseRuns === NOT_KNOWN
         ? NOT_KNOWN
-        : ofBase && changesOf(ofBase, { gpus, preset, maxDurationSeconds, effectiveBatch, trainerConfig }),
+        : ofBase &&
+          changesOf(ofBase, { gpus, preset, maxDurationSeconds, effectiveBatch, trainerConfig, rerun, critic }),
     gpus,
     preset,
     effectiveBatch,
     baseEffectiveBatch: batchOfBase === effectiveBatch ? undefined : batchOfBase,
     maxHours: maxDurationSeconds / SECONDS_PER_HOUR,
     cost: preset === undefined ? undefined : { gpus: gpuCost(cost, preset, maxDurationSeconds), egress },
-    trains: trains[pipeline],
+    trains: trains?.[pipeline],
   };
 }
 
 function changesOf(base: BaseRun, now: BaseRun): Change[] {
-  const settings = ({ gpus, preset, maxDurationSeconds }: BaseRun) => ({
+  const settings = ({ gpus, preset, maxDurationSeconds, rerun, critic }: BaseRun) => ({
     gpus,
     preset,
     maxDuration: formatHours(maxDurationSeconds),
+    rerun,
+    critic,
   });
   return [...changedSettings(base.trainerConfig, now.trainerConfig), ...changedSettings(settings(base), settings(now))];
 }

@@ -3,6 +3,7 @@ import type { TrainedCritic } from "./base-outputs.ts";
 import { BaseStack } from "./base-stack.ts";
 import { PREFIXES } from "./bucket-layout.ts";
 import type { StackConfig } from "./config.ts";
+import type { TrainerConfig } from "./trainer-config.ts";
 
 /** Below it runs on this machine read checkpoints. */
 export const READABLE_HERE = "local://checkpoints/";
@@ -25,7 +26,8 @@ export async function otherCritic(
   readable: string,
   base?: BaseStack,
 ): Promise<TrainedCritic | undefined> {
-  const name = runs.find(({ criticStack }) => criticStack !== undefined)?.criticStack;
+  const reader = runs.find(({ criticStack }) => criticStack !== undefined);
+  const name = reader?.criticStack;
   if (name === undefined) return undefined;
   const stack = name === base?.name ? base : await BaseStack.read(name, KEY); // there is one reference to a stack
   const critic = stack.find("critic");
@@ -33,6 +35,14 @@ export async function otherCritic(
     throw new pulumi.RunError(
       `verifiable needs a critic, and the stack ${name} has none that is trained: train it there (wmtp:pipelines.critic, then pulumi up ` +
         `--stack ${name}), or enable wmtp:pipelines.critic here, or name another in ${KEY}`,
+    );
+  }
+  const trunkOf = (trainerConfig: TrainerConfig | undefined) => trainerConfig?.models?.critic_trunk;
+  const [wanted, trained] = [trunkOf(reader?.trainerConfig), trunkOf(stack.find("runs")?.critic?.trainerConfig)];
+  if (trained !== undefined && wanted !== trained) {
+    throw new pulumi.RunError(
+      `the critic of the stack ${name} was trained on the trunk ${trained}, and verifiable has ${wanted}: say wmtp:models.criticTrunk: ` +
+        `${trained}, or enable wmtp:pipelines.critic here`,
     );
   }
   if (critic.checkpointUri.startsWith(readable)) return critic;

@@ -37,12 +37,12 @@ async function collect({ config, runs, base, modelBytes }: StackPlanArgs): Promi
   const trains = pulumi.runtime.isDryRun()
     ? // Of a run that stays as it is, the engine gives the old outputs, which have no reason: to the SDK that is unknown.
       await Promise.all([...runs].map(async ([pipeline, run]) => [pipeline, await known(run.trains)] as const))
-    : [];
+    : undefined;
   return {
     config,
     baseRuns: base === undefined ? undefined : (base.find("runs") ?? NOT_KNOWN),
     modelBytes: (await known(pulumi.output(modelBytes))) ?? NOT_KNOWN,
-    trains: Object.fromEntries(trains),
+    trains: trains && Object.fromEntries(trains),
     ownsInfrastructure: config.base === undefined,
   };
 }

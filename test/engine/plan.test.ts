@@ -58,6 +58,15 @@ test("replaced, updated, left as it is: each with its reason", () => {
   expect(text).toContain("verifiable re-trains because the critic it needs changed\n");
 });
 
+test("a critic that fails in an update is no critic for others: not the one before it either", () => {
+  const critic = () => JSON.parse(stack.mustRun("stack", "output", "--json")).critic;
+  expect(critic()).toMatchObject({ fingerprint: stack.runs().critic?.fingerprint });
+  stack.fail("critic", "CUDA out of memory");
+  expect(stack.up().code).not.toBe(0);
+  expect(critic()).toBeNull();
+  stack.fail("critic", undefined);
+});
+
 test("back to what was trained before: adopted", () => {
   expect(stack.up().code).toBe(0);
   stack.configure({ "wmtp:pipelines.critic.overrides": undefined });

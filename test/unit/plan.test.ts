@@ -147,6 +147,22 @@ describe("against the base", () => {
   });
 });
 
+test("another critic, or another token, is a change", () => {
+  const trainer = { gpus: 4, preset: PRESETS[4], maxDurationSeconds: 172_800, effectiveBatch: 64, trainerConfig };
+  const baseRuns = { verifiable: { ...trainer, critic: "prod" } };
+  const changes = (settings: object) =>
+    planOf(
+      facts({
+        baseRuns,
+        config: config({ base: "prod", experiment: true, stack: "x", runs: [run("verifiable", settings)] }),
+      }),
+    ).rows[0]?.changes;
+  expect(changes({ needs: [], criticStack: "prod" })).toEqual([]);
+  expect(changes({ needs: [], criticStack: "other" })).toEqual([{ key: "critic", old: "prod", new: "other" }]);
+  expect(changes({ needs: ["critic"] })).toEqual([{ key: "critic", old: "prod", new: "x" }]);
+  expect(changes({ needs: [], criticStack: "prod", rerun: "2" })).toEqual([{ key: "rerun", old: undefined, new: "2" }]);
+});
+
 test.each<[string, object, object, Change[]]>([
   ["null is unset", { a: { b: null } }, { a: {} }, []],
   ["lists as a whole", { a: [1, 2] }, { a: [1] }, [{ key: "a", old: "[1,2]", new: "[1]" }]],
@@ -206,6 +222,7 @@ test("the table for a terminal", () => {
     "verifiable: effective batch 16, and 64 in prod: the two are not the same training, step by step",
     "rho1: prod has no such run",
     "150 USD and more (GPUs 150 USD, egress of models (+) not known yet); GPUs at a time: 4 at most",
+    "of it, 144 USD for what this update starts",
     "no price for gpu-a100-80g-medium: the sum is without it, until wmtp:cost.perHour names it",
     "budget for GPUs: 1,000 USD (wmtp:cost.budget)",
   ]);
@@ -227,6 +244,7 @@ test("the Markdown for a pull request", () => {
     "- **rho1**: `prod` has no such run",
     "",
     "150 USD and more (GPUs 150 USD, egress of models (+) not known yet); GPUs at a time: 4 at most\\",
+    "of it, 144 USD for what this update starts\\",
     "no price for gpu-a100-80g-medium: the sum is without it, until wmtp:cost.perHour names it\\",
     "budget for GPUs: 1,000 USD (wmtp:cost.budget)",
   ]);
@@ -236,10 +254,11 @@ test("of a stack that owns its infrastructure and exceeds its budget, when nothi
   const plan = planOf(facts({ config: config({ cost: cost({ budget: 500 }) }) }));
   const sums = [
     "594 USD at most (GPUs 578 USD, egress of models 16.20 USD); GPUs at a time: 4 at most",
+    "of it, nothing for this update: it starts no training",
     "GPUs cost MORE THAN the budget of 500 USD (wmtp:cost.budget)",
     "infrastructure on AWS: 31.00 USD a month, without what the bucket holds",
   ];
-  expect(planTable(plan).split("\n").slice(-3)).toEqual(sums);
+  expect(planTable(plan).split("\n").slice(-4)).toEqual(sums);
   expect(planMarkdown(plan)).toBe(
     [
       "### Plan of `prod`",

@@ -43,6 +43,7 @@ test("hands out the tracker's address, the experiment and what experiments take,
     modelsVolume: { storage: "local-storage", name: "wmtp-minitest-models" },
     datasetsVolume: { storage: "local-storage", name: "wmtp-minitest-datasets" },
     modelsDelivery: "volume",
+    modelBytes: null, // the mock's uploads count none
     critic: { fingerprint: "fingerprint of critic", checkpointUri: "local://checkpoints/minitest/critic" },
     plan: expect.stringContaining("| critic | 2 | 8 | 0.17 |"),
   });

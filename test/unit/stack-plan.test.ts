@@ -12,7 +12,7 @@ const config = {
   models: { delivery: "s3" },
   cost: { currency: "USD", perHour: { small: 1 }, egressPerGb: 1, awsPerMonth: 31 },
   runs: ["critic", "ntp"].map((pipeline) => ({
-    ...{ pipeline, gpus: 1, maxDurationSeconds: 3600, effectiveBatch: 8, models: ["m"], trainerConfig },
+    ...{ pipeline, gpus: 1, maxDurationSeconds: 3600, effectiveBatch: 8, models: ["m"], needs: [], trainerConfig },
   })),
 } as unknown as StackConfig;
 /** As it says, or does not say, what it runs. */
