@@ -59,8 +59,9 @@ export async function readState(stack: string): Promise<StackState> {
   const { deployment } = await exportState(stack);
   const resources = (deployment.resources ?? []).filter((resource) => resource.delete !== true);
   const tracker = resources.find(({ type }) => TRACKERS.includes(type));
+  const exported = resources.find(({ type }) => type === "pulumi:pulumi:Stack")?.outputs; // a base's tracker is another stack's
   return {
-    trackerUrl: (tracker?.outputs?.url as string | undefined) ?? null,
+    trackerUrl: ((tracker?.outputs?.url ?? exported?.trackerUrl) as string | null | undefined) ?? null,
     runs: resources
       .filter(({ type }) => type === "launcher:index:Run")
       .map(({ outputs }) => outputs as unknown as RunOutputs),
