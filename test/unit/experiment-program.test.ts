@@ -135,6 +135,24 @@ describe("refused before anything is registered", () => {
       "the base stack prod has no checkpoints new, only old",
     ],
     [
+      "a critic of another trunk",
+      () =>
+        run(
+          { verifiable: null },
+          {
+            ...CLOUD,
+            runs: [
+              "critic.gpus = 4",
+              "critic.maxDurationSeconds = 60",
+              "critic.effectiveBatch = 96",
+              'critic.trainerConfig.models.critic_trunk = "other-7b"',
+            ].join("\n"),
+          },
+        ),
+      "the critic of the stack prod was trained on the trunk other-7b, and verifiable has llama-7b-mtp: say wmtp:models.criticTrunk: " +
+        "other-7b, or enable wmtp:pipelines.critic here",
+    ],
+    [
       "a base without a trained critic",
       () => run({ verifiable: null, ntp: null }, without("critic")),
       "verifiable needs a critic, and the stack prod has none that is trained: train it there (wmtp:pipelines.critic, then pulumi up --stack " +
