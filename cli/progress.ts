@@ -57,6 +57,28 @@ export function progressOf(events: EngineEvents, runs: readonly Run[]): Progress
   return { state: "running", description: words.join(", ") };
 }
 
+/** What an update that only attaches does to a run; `same` is no change. */
+const ATTACHING: readonly string[] = ["update", "refresh", "read"];
+const UNAPPROVED = "what it would do is not what was approved: deploy it again";
+
+/**
+ * Whether an update would only take up runs that were started before. Not so where their base, or what they read, changed meanwhile:
+ * then it would train something that nobody has approved.
+ * @param events of its preview
+ */
+export function attachOf(events: EngineEvents): Progress {
+  if (!events.complete) return failed("the preview was cut off, or never began");
+  const wrong = events.diagnostics.find(({ severity, message }) => severity === "error" && !GENERIC.test(message));
+  if (wrong !== undefined)
+    return failed(`the preview failed: ${nameOf(wrong.urn)}: ${wrong.message.split("\n")[0]}`.replace(": : ", ": "));
+  const violation = events.violations.find(({ level }) => level === "mandatory");
+  if (violation !== undefined) return failed(`policy ${violation.policy} on ${nameOf(violation.urn)}`);
+  const started = events.changes.filter(({ type, op }) => type === RUN && !ATTACHING.includes(op));
+  if (started.length > 0)
+    return failed(`${UNAPPROVED} (${started.map(({ op, urn }) => `${op} ${nameOf(urn)}`).join(", ")})`);
+  return { state: "running", description: "starts nothing new" };
+}
+
 /** The launcher gives a reason to every run that is over without having completed. */
 function goesOn({ status, reason }: Run): boolean {
   return reason === null && (status === "running" || status === "pending");

@@ -208,10 +208,19 @@ test("as a job runs them: what they print, where they say it, what they exit wit
   expect(readFileSync(join(folder, "summary.md"), "utf8")).toBe(
     "**dev**: done: everything is as the stack file says\n**dev**: failed: the update was cut off, or never began\n",
   );
+  expect(await job("attach", "10", "dev", events)).toEqual({ code: 0, stdout: "starts nothing new\n", stderr: "" });
+  const statuses = changes().length;
+  const metadata = { op: "replace", urn: "urn:pulumi:dev::wmtp::launcher:index:Run::ntp", type: "launcher:index:Run" };
+  writeFileSync(events, `${JSON.stringify({ resourcePreEvent: { metadata } })}\n{"summaryEvent":{}}\n`);
+  const refused = "what it would do is not what was approved: deploy it again (replace ntp)";
+  expect(await job("attach", "10", "dev", events)).toMatchObject({ code: 1, stdout: `failed: ${refused}\n` });
+  expect(changes().slice(statuses)).toMatchObject([
+    { path: "deployments/10/statuses", body: { state: "failure", description: refused } },
+  ]);
   expect(await job("stop")).toEqual({
     code: 1,
     stdout: "",
-    stderr: "::error::no command stop: start, settle, unfinished\n",
+    stderr: "::error::no command stop: start, settle, attach, unfinished\n",
   });
 });
 
@@ -290,5 +299,11 @@ test("a stranger's code meets no secret and no token that may write", () => {
 test("only an approved environment deploys, and what goes on is the commit that was approved", () => {
   expect(workflow("deploy").jobs.up?.environment).toBe("deploy");
   expect(workflow("reattach").jobs.up?.environment).toBe("reattach");
-  expect(textOf("workflows/reattach.yaml")).toMatch(/ref: \$\{\{ matrix\.deployment\.sha \}\}/);
+  const reattach = textOf("workflows/reattach.yaml");
+  const [preview, decision, up] = ["make preview ", "deployment.ts attach ", "uses: ./.github/actions/up"].map((text) =>
+    reattach.indexOf(text),
+  ) as [number, number, number];
+  expect(0 < preview && preview < decision && decision < up).toBe(true);
+  expect(reattach).not.toMatch(/continue-on-error|if: always/);
+  expect(reattach).toMatch(/ref: \$\{\{ matrix\.deployment\.sha \}\}/);
 });

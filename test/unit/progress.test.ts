@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { nameOf, readEvents } from "../../cli/engine-events.ts";
-import { DETACHED, EXIT_CODES, progressOf } from "../../cli/progress.ts";
+import { attachOf, DETACHED, EXIT_CODES, progressOf } from "../../cli/progress.ts";
 
 const CRITIC = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::critic";
 const NTP = "urn:pulumi:dev::wmtp::wmtp:index:TrainingRun$launcher:index:Run::ntp";
@@ -123,6 +123,53 @@ test("an engine that was killed, or never started", () => {
   const cut = { state: "failed", description: "the update was cut off, or never began" };
   expect(progress([], [], '{"summaryEv')).toEqual(cut);
   expect(progressOf(readEvents(join(folder, "none")), [])).toEqual(cut);
+});
+
+describe("an update is taken up again only where it starts nothing", () => {
+  const attach = (...events: object[]) => {
+    const file = join(folder, "preview.jsonl");
+    writeFileSync(file, events.map((event) => JSON.stringify(event)).join("\n"));
+    return attachOf(readEvents(file));
+  };
+  const step = (op: string, urn: string) => ({ resourcePreEvent: { metadata: { op, urn, type: typeOf(urn) } } });
+  const typeOf = (urn: string) => urn.split("::")[2]?.split("$").at(-1);
+
+  test("runs that stay or are updated, and whatever happens to the rest", () => {
+    expect(attach(step("update", CRITIC), step("same", NTP), step("create", BUCKET), SUMMARY)).toEqual({
+      state: "running",
+      description: "starts nothing new",
+    });
+  });
+
+  const refused = "what it would do is not what was approved: deploy it again";
+  test.each([
+    ["made", [step("create", NTP)], "create ntp"],
+    ["replaced", [step("create-replacement", NTP), step("replace", NTP), step("delete-replaced", NTP)], "replace ntp"],
+    ["stopped", [step("delete", NTP)], "delete ntp"],
+    ["two of them", [step("replace", CRITIC), step("create", NTP)], "replace critic, create ntp"],
+  ])("a run that would be %s", (_, steps, what) => {
+    expect(attach(step("update", CRITIC), ...steps, SUMMARY)).toEqual({
+      state: "failed",
+      description: `${refused} (${what})`,
+    });
+  });
+
+  test("a preview that failed says nothing", () => {
+    expect(attach(step("update", CRITIC))).toEqual({
+      state: "failed",
+      description: "the preview was cut off, or never began",
+    });
+    const generic = { diagnosticEvent: { severity: "error", message: "preview failed" } };
+    expect(attach(error(NTP, "gpus: 3\nmore"), generic, SUMMARY)).toEqual({
+      state: "failed",
+      description: "the preview failed: ntp: gpus: 3",
+    });
+    const policy = { policyName: "gpu-budget", enforcementLevel: "mandatory", resourceUrn: NTP, message: "too much" };
+    expect(attach({ policyEvent: policy }, SUMMARY)).toEqual({
+      state: "failed",
+      description: "policy gpu-budget on ntp",
+    });
+  });
 });
 
 test("exit codes tell the three apart", () => {

@@ -3,10 +3,12 @@
  *
  *   deployment.ts start STACK               id=... of a new one
  *   deployment.ts settle ID STACK EVENTS    says how the update ended, by the engine's event log; fails where it failed
+ *   deployment.ts attach ID STACK EVENTS    fails, and the deployment with it, where a preview, by its log, would start a training
  *   deployment.ts unfinished                unfinished=[{stack, sha, id}], those whose runs went on
  */
 import { appendFileSync } from "node:fs";
-import { type Progress, progress } from "../../cli/progress.ts";
+import { readEvents } from "../../cli/engine-events.ts";
+import { attachOf, type Progress, progress } from "../../cli/progress.ts";
 import { accessOf, complain, GitHub } from "./api.ts";
 
 interface Deployment {
@@ -82,22 +84,27 @@ async function main([command, ...words]: string[]): Promise<string> {
   const { GITHUB_SHA = "", GITHUB_SERVER_URL, GITHUB_REPOSITORY, GITHUB_RUN_ID, GITHUB_STEP_SUMMARY } = process.env;
   const github = new GitHub(accessOf(process.env));
   const [first = "", stack = "", events = ""] = words;
+  const tell = async (ended: Progress) => {
+    const log = `${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}/actions/runs/${GITHUB_RUN_ID}`;
+    await settle(github, Number(first), ended, log);
+    const line = `${ended.state}: ${ended.description}`;
+    if (GITHUB_STEP_SUMMARY) appendFileSync(GITHUB_STEP_SUMMARY, `**${stack}**: ${line}\n`);
+    if (ended.state === "failed") process.exitCode = 1;
+    return line;
+  };
   switch (command) {
     case "start":
       return `id=${await start(github, first, GITHUB_SHA)}`;
     case "unfinished":
       return `unfinished=${JSON.stringify(await unfinished(github))}`;
-    case "settle": {
-      const ended = await progress(stack, events);
-      const log = `${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}/actions/runs/${GITHUB_RUN_ID}`;
-      await settle(github, Number(first), ended, log);
-      if (GITHUB_STEP_SUMMARY)
-        appendFileSync(GITHUB_STEP_SUMMARY, `**${stack}**: ${ended.state}: ${ended.description}\n`);
-      if (ended.state === "failed") process.exitCode = 1;
-      return `${ended.state}: ${ended.description}`;
+    case "attach": {
+      const preview = attachOf(readEvents(events));
+      return preview.state === "failed" ? tell(preview) : preview.description;
     }
+    case "settle":
+      return tell(await progress(stack, events));
     default:
-      throw new Error(`no command ${command}: start, settle, unfinished`);
+      throw new Error(`no command ${command}: start, settle, attach, unfinished`);
   }
 }
 
