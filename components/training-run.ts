@@ -24,8 +24,8 @@ export interface TrainingRunArgs {
  * One training run: trains once for its content (`fingerprint`), adopts what was trained before, resumes what was interrupted.
  *
  * ### Cost
- * GPUs for at most `maxDuration`, all resumptions within one `up` included: 4 A100 at 12 USD an hour for the default 48 h is at most
- * 576 USD. Models from the bucket cost its egress at each start.
+ * GPUs for at most `maxDuration`, all resumptions included until an `up` says that it failed: 4 A100 at 12 USD an hour for the default
+ * 48 h is at most 576 USD. Models from the bucket cost its egress at each start.
  */
 export class TrainingRun extends pulumi.ComponentResource {
   readonly fingerprint: pulumi.Output<string>;

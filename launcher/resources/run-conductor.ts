@@ -8,6 +8,7 @@ import { DEADLINE_PASSED } from "../outcome.ts";
 import type { CallContext } from "../resource-handler.ts";
 import type { Slots } from "../slots.ts";
 import { lastWords } from "../trainer-events.ts";
+import { Allowance, type Before } from "./allowance.ts";
 import { completedFacts, openFacts, type RunInputs, type RunOutputs } from "./run.ts";
 import { specOf } from "./run-spec.ts";
 import { watchRun } from "./run-watch.ts";
@@ -32,12 +33,14 @@ export class RunConductor {
   }
 
   /**
-   * `maxDuration` bounds all that this call makes run, resumptions together.
+   * `maxDuration` and `retries` bound all that this call makes run, resumptions together; of a run that an earlier call left going on,
+   * also all since that was asked for. @param before the facts of the run so far
    * @throws ResourceIncomplete with the facts so far when the run failed, or goes on without us; the engine then keeps it.
    */
-  async bringToCompletion(inputs: RunInputs, context: CallContext): Promise<RunOutputs> {
+  async bringToCompletion(inputs: RunInputs, context: CallContext, before?: Before): Promise<RunOutputs> {
     const adopted = await this.completed(inputs);
     if (adopted !== undefined) return adopted;
+    const allowance = new Allowance(before);
     await this.backend.assertUsable();
     const patience = new AbortController();
     const stop = new AbortController();
@@ -58,35 +61,33 @@ export class RunConductor {
           ),
       );
       try {
-        return await this.runOnce(inputs, context, stop.signal);
+        return await this.runOnce(inputs, allowance, context, stop.signal);
       } finally {
         release();
       }
     } catch (error) {
-      throw await this.incomplete(inputs, error);
+      throw await this.incomplete(inputs, allowance, error);
     } finally {
       patience.abort();
     }
   }
 
-  private async runOnce(inputs: RunInputs, { urn, log }: CallContext, stop: AbortSignal): Promise<RunOutputs> {
+  private async runOnce(
+    inputs: RunInputs,
+    allowance: Allowance,
+    context: CallContext,
+    stop: AbortSignal,
+  ): Promise<RunOutputs> {
     const name = inputs.name as string;
-    let state = await this.backend.findRun(inputs.stack, name);
-    if (state?.cancelled) throw new Error(cancelledByHand(inputs, state));
-    if (state?.status === "running")
-      log.info(urn, `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`);
-    else state = await this.backend.submit(specOf(inputs));
-    let left = inputs.maxDurationSeconds;
-    for (let resumes = 0; ; resumes += 1) {
-      const before = usedBefore(state);
-      const limited = { ...inputs, maxDurationSeconds: left };
+    const { urn, log } = context;
+    let state = await this.start(inputs, allowance, context);
+    for (;;) {
+      const limited = { ...inputs, maxDurationSeconds: allowance.left(inputs.maxDurationSeconds, state) };
       state = await watchRun(this.backend, limited, state, { urn, log }, stop, (now) => this.latest.set(name, now));
+      allowance.saw(state);
       if (state.status === "completed") break;
-      if (!state.retryable || resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
-      left -= Math.max(0, state.usedSeconds - before);
-      if (left <= 0) throw new OutOfTime(await this.explain(inputs, { ...state, reason: DEADLINE_PASSED }));
-      log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${resumes + 1} of ${inputs.retries})`);
-      state = await this.backend.submit(specOf({ ...inputs, maxDurationSeconds: left }));
+      if (!state.retryable) throw new Error(await this.explain(inputs, state));
+      state = await this.resume(inputs, state, allowance, context);
     }
     const outputs = await this.completed(inputs);
     if (outputs === undefined)
@@ -96,6 +97,38 @@ export class RunConductor {
     const losses = `${outputs.firstLoss?.toFixed(4)} -> ${outputs.finalLoss?.toFixed(4)}`;
     log.status(urn, `${inputs.pipeline}: ${outputs.steps} steps, loss ${losses}`);
     return outputs;
+  }
+
+  /** Attaches, or submits: what ended since an earlier call left it is resumed, and what nobody has a record of begins anew. */
+  private async start(inputs: RunInputs, allowance: Allowance, context: CallContext): Promise<RunState> {
+    const state = await this.backend.findRun(inputs.stack, inputs.name as string);
+    if (state?.cancelled) throw new Error(cancelledByHand(inputs, state));
+    const carriesOn = state !== undefined && allowance.facts !== null;
+    if (carriesOn) allowance.saw(state);
+    else allowance.begin(state);
+    if (state?.status === "running") {
+      context.log.info(
+        context.urn,
+        `${inputs.pipeline}: attached to attempt ${state.attempts}, which was still running`,
+      );
+      return state;
+    }
+    return carriesOn ? this.resume(inputs, state, allowance, context) : this.backend.submit(specOf(inputs));
+  }
+
+  private async resume(
+    inputs: RunInputs,
+    state: RunState,
+    allowance: Allowance,
+    { urn, log }: CallContext,
+  ): Promise<RunState> {
+    if (allowance.resumes >= inputs.retries) throw new Error(await this.explain(inputs, state));
+    const left = allowance.left(inputs.maxDurationSeconds, state);
+    if (left <= 0) throw new OutOfTime(await this.explain(inputs, { ...state, reason: DEADLINE_PASSED }));
+    log.warn(urn, `${inputs.pipeline}: ${state.reason}; resuming (${allowance.resumes + 1} of ${inputs.retries})`);
+    const resumed = await this.backend.submit(specOf({ ...inputs, maxDurationSeconds: left }));
+    allowance.resumed(resumed);
+    return resumed;
   }
 
   /** The run as it is when its completion marker and its checkpoint are both there. */
@@ -136,13 +169,21 @@ export class RunConductor {
     return `${pipeline} ${state.status}${attempt}: ${state.reason}\nlast lines of ${state.runUrl}:\n${log.map((line) => `  ${line}`).join("\n")}`;
   }
 
-  private async incomplete(inputs: RunInputs, error: unknown): Promise<ResourceIncomplete> {
+  private async incomplete(inputs: RunInputs, allowance: Allowance, error: unknown): Promise<ResourceIncomplete> {
     const name = inputs.name as string;
-    const state = await this.backend.findRun(inputs.stack, name).catch(() => this.latest.get(name));
+    const found = await this.backend.findRun(inputs.stack, name).catch(() => null);
+    const state = found === null ? this.latest.get(name) : found;
+    if (found) allowance.saw(found);
     const facts = openFacts(state);
     const reason = messageOf(error);
     const cause = error instanceof OutOfTime ? DEADLINE_PASSED : (facts.reason ?? reason);
-    const properties: RunOutputs = { ...inputs, ...facts, reason: error instanceof Detached ? null : cause };
+    const goesOn = error instanceof Detached || facts.status === "running" || facts.status === "pending";
+    const properties: RunOutputs = {
+      ...inputs,
+      ...facts,
+      reason: error instanceof Detached ? null : cause,
+      allowance: goesOn ? allowance.facts : null,
+    };
     if (!(error instanceof Detached)) return new ResourceIncomplete(inputs.name as string, properties, reason);
     const still =
       state?.status === "running" ? `${inputs.pipeline} is still running` : `${inputs.pipeline} has not started yet`;
@@ -152,11 +193,6 @@ export class RunConductor {
       `${reason}: ${still}; run pulumi up again to attach`,
     );
   }
-}
-
-/** Seconds of the attempts before the latest: one that is attached to counts whole, those that an earlier `up` saw end do not. */
-function usedBefore({ usedSeconds, runningSeconds = 0 }: RunState): number {
-  return usedSeconds - runningSeconds;
 }
 
 /** The reason tells a run that somebody ended on the cloud's own page from one that `wmtp cancel` did. */

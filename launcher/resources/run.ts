@@ -10,6 +10,7 @@ import { messageOf } from "../errors.ts";
 import { fingerprintOf, runName } from "../identity.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 import { hasUnknown, UNKNOWN } from "../values.ts";
+import type { AllowanceFacts } from "./allowance.ts";
 import type { RunConductor } from "./run-conductor.ts";
 import { changedDescription, isSameRun, whyItTrains } from "./run-reasons.ts";
 import { specOf } from "./run-spec.ts";
@@ -77,6 +78,11 @@ export interface RunFacts {
   readonly checkpoint: string | null;
   readonly metrics: Readonly<Record<string, number>>;
   readonly reason: string | null;
+  /**
+   * What is used of `maxDuration` and `retries`, while the run goes on without us: the next `up` carries on with that. Null once the run
+   * ended, well or badly, so that the next `up` begins anew; states of older versions have none.
+   */
+  readonly allowance?: AllowanceFacts | null;
 }
 export type RunOutputs = Omit<RunInputs, "trains"> & RunFacts;
 
@@ -190,11 +196,11 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
 
   async update(
     _id: string,
-    _before: RunOutputs,
+    before: RunOutputs,
     { trains: _, ...inputs }: RunInputs,
     context: CallContext,
   ): Promise<RunOutputs> {
-    return this.conductor.bringToCompletion(inputs, context);
+    return this.conductor.bringToCompletion(inputs, context, before);
   }
 
   /** The marker beside the checkpoint is the truth: without it a completed run is not one any more, and trains again. */
@@ -204,8 +210,10 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
       return { ...before, ...completedFacts(completion, before, await this.backend.findRun(before.stack, id)) };
     const state = await this.backend.findRun(before.stack, id);
     if (state === undefined || state.status === "completed")
-      return { ...before, status: "lost", reason: "its checkpoint is gone" };
-    return { ...before, ...openFacts(state) };
+      return { ...before, status: "lost", reason: "its checkpoint is gone", allowance: null };
+    // What the infrastructure broke meanwhile goes on with the next `up`, as it would have had one waited.
+    const goesOn = state.status === "running" || state.retryable;
+    return { ...before, ...openFacts(state), allowance: goesOn ? (before.allowance ?? null) : null };
   }
 
   async delete(id: string, before: RunOutputs): Promise<void> {
@@ -261,6 +269,7 @@ export function openFacts(state: RunState | undefined): RunFacts {
     checkpoint: null,
     metrics: {},
     reason: state?.reason ?? null,
+    allowance: null,
   };
 }
 

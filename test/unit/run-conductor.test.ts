@@ -1,5 +1,6 @@
 import { Detached, ResourceIncomplete } from "../../launcher/errors.ts";
 import { DEADLINE_PASSED } from "../../launcher/outcome.ts";
+import type { Before } from "../../launcher/resources/allowance.ts";
 import type { RunInputs, RunOutputs } from "../../launcher/resources/run.ts";
 import { RunConductor } from "../../launcher/resources/run-conductor.ts";
 import { Slots } from "../../launcher/slots.ts";
@@ -51,6 +52,7 @@ const COMPLETED = {
   checkpoint: `${baseline.checkpointUri}/checkpoint_best`,
   metrics: { explained_variance: 0.5 },
   reason: null,
+  allowance: null,
 };
 
 describe("adopt", () => {
@@ -204,6 +206,7 @@ describe("resume", () => {
       checkpoint: null,
       metrics: {},
       reason: "exit code 1",
+      allowance: null,
     });
   });
 
@@ -277,6 +280,135 @@ describe("maxDuration bounds all attempts of one update together", () => {
     backend.ends.baseline = ["completes"];
     await work;
     expect(limits()).toEqual([60, 35, 35]);
+  });
+});
+
+describe("maxDuration and retries bound what several updates wait for together", () => {
+  const limits = () => backend.submissions.map(({ maxDurationSeconds }) => maxDurationSeconds);
+  const PREEMPTED_NOW = { status: "failed", retryable: true, reason: "preempted" } as const;
+
+  /** What the state has of a run that an update left behind. */
+  async function detached(inputs: RunInputs = baseline): Promise<RunOutputs> {
+    backend.ends.baseline = ["hangs"];
+    const { properties } = await failure({ ...inputs, waitSeconds: 5 });
+    expect(properties).toMatchObject({ status: "running", reason: null });
+    return properties;
+  }
+  const now = (change: Partial<ReturnType<typeof running>>) => {
+    const state = backend.runs.get(baseline.name) ?? running(baseline);
+    backend.runs.set(baseline.name, { ...state, ...change });
+  };
+  const again = (before: Before, inputs: RunInputs = baseline) => {
+    const call = callContext();
+    const work = conductor.bringToCompletion(inputs, call.context, before);
+    return { ...call, outcome: work.catch((error: ResourceIncomplete & { properties: RunOutputs }) => error) };
+  };
+
+  test("what was preempted while nobody waited gets what is left", async () => {
+    const before = await detached();
+    now({ ...PREEMPTED_NOW, usedSeconds: 25 });
+    backend.ends.baseline = ["completes"];
+    const { outcome, log } = again(before);
+    expect(await outcome).toMatchObject({ status: "completed", allowance: null });
+    expect(limits()).toEqual([60, 35]);
+    expect(log.lines[0]).toBe("warn: baseline: preempted; resuming (1 of 2)");
+  });
+
+  test("an attempt that is attached to again counts from its own start", async () => {
+    backend.runs.set(baseline.name, { ...PREEMPTED_NOW, ...running(baseline), status: "failed", usedSeconds: 1000 });
+    const before = await detached();
+    now({ usedSeconds: 1030, runningSeconds: 30 });
+    const { outcome, log } = again(before);
+    await eventually(() => log.lines.length > 0);
+    backend.ends.baseline = ["completes"];
+    now({ ...PREEMPTED_NOW, usedSeconds: 1040 });
+    await outcome;
+    expect(limits()).toEqual([60, 20]);
+  });
+
+  test("over many updates, until nothing is left; the one after that begins anew", async () => {
+    let before = await detached();
+    for (const usedSeconds of [20, 40]) {
+      now({ ...PREEMPTED_NOW, usedSeconds });
+      const { outcome } = again(before, { ...baseline, waitSeconds: 5 });
+      before = ((await outcome) as ResourceIncomplete & { properties: RunOutputs }).properties;
+    }
+    expect(before.allowance).toEqual({ usedAtStart: 0, resumes: 2 });
+    now({ ...PREEMPTED_NOW, usedSeconds: 60 });
+    const { properties } = (await again(before, { ...baseline, retries: 9 }).outcome) as { properties: RunOutputs };
+    expect(properties).toMatchObject({ status: "failed", reason: DEADLINE_PASSED, allowance: null });
+    expect(limits()).toEqual([60, 40, 20]);
+    backend.ends.baseline = ["completes"];
+    expect(await again(properties).outcome).toMatchObject({ status: "completed" });
+    expect(limits()).toEqual([60, 40, 20, 60]);
+  });
+
+  test("resumptions are counted over them, too", async () => {
+    const before = await detached();
+    now(PREEMPTED_NOW);
+    const outcome = (await again(before, { ...baseline, retries: 0 }).outcome) as Error;
+    expect(outcome.message.split("\n")[0]).toBe("baseline failed: preempted");
+    expect(backend.submissions).toHaveLength(1);
+  });
+
+  test("an update that waits for its turn, or whose cloud does not answer, hands on what it was given", async () => {
+    const before = await detached();
+    now({ ...PREEMPTED_NOW, usedSeconds: 25 });
+    backend.runs.set("other", running({ name: "other", pipeline: "ntp" }));
+    const waited = (await again(before, { ...baseline, waitSeconds: 5 }).outcome) as { properties: RunOutputs };
+    expect(waited.properties).toMatchObject({ status: "failed", reason: null, allowance: before.allowance });
+    const findRun = backend.findRun.bind(backend);
+    backend.findRun = () => Promise.reject(new Error("no answer"));
+    backend.runs.delete("other");
+    conductor = new RunConductor(backend, new Slots());
+    const silent = (await again(waited.properties).outcome) as { properties: RunOutputs };
+    expect(silent.properties).toMatchObject({ status: "pending", reason: "no answer", allowance: before.allowance });
+    backend.findRun = findRun;
+    backend.ends.baseline = ["completes"];
+    await again(silent.properties).outcome;
+    expect(limits()).toEqual([60, 35]);
+  });
+
+  test("a longer maxDuration counts at once", async () => {
+    const before = await detached();
+    now({ ...PREEMPTED_NOW, usedSeconds: 60 });
+    backend.ends.baseline = ["completes"];
+    await again(before, { ...baseline, maxDurationSeconds: 100 }).outcome;
+    expect(limits()).toEqual([60, 40]);
+  });
+
+  test("a record that vanished gives nothing back later either", async () => {
+    backend.ends.baseline = ["hangs"];
+    const { outcome, log } = again({ usedSeconds: 0 }, { ...baseline, waitSeconds: 30 });
+    await eventually(() => log.lines.length > 0);
+    now({ ...PREEMPTED_NOW, usedSeconds: 25 });
+    await eventually(() => backend.submissions.length === 2);
+    now({ usedSeconds: 0 });
+    const { properties } = (await outcome) as { properties: RunOutputs };
+    expect(properties.allowance).toEqual({ usedAtStart: -25, resumes: 1 });
+    now({ ...PREEMPTED_NOW, usedSeconds: 5 });
+    backend.ends.baseline = ["completes"];
+    await again(properties).outcome;
+    expect(limits()).toEqual([60, 35, 30]);
+  });
+
+  test.each<[string, (before: RunOutputs) => RunOutputs]>([
+    ["a state of an older version", ({ allowance: _, ...old }) => old],
+    ["a run that ended badly", (before) => ({ ...before, status: "failed", reason: "x", allowance: null })],
+  ])("%s begins anew", async (_, change) => {
+    const before = change(await detached());
+    now({ ...PREEMPTED_NOW, usedSeconds: 25 });
+    backend.ends.baseline = ["completes"];
+    await again(before).outcome;
+    expect(limits()).toEqual([60, 60]);
+  });
+
+  test("so does one whose record somebody deleted meanwhile", async () => {
+    const before = await detached();
+    backend.runs.delete(baseline.name);
+    backend.ends.baseline = ["completes"];
+    await again(before).outcome;
+    expect(limits()).toEqual([60, 60]);
   });
 });
 

@@ -237,7 +237,26 @@ describe("create and update", () => {
   });
 });
 
+test("an update carries on with what is left of maxDuration", async () => {
+  backend.runs.set(ID, { ...running(inputs), status: "failed", retryable: true, reason: "x", usedSeconds: 125 });
+  const before = { ...inputs, status: "running", allowance: { usedAtStart: 100, resumes: 0 } } as RunOutputs;
+  await handler.update(ID, before, inputs, callContext().context);
+  expect(backend.submissions.map(({ maxDurationSeconds }) => maxDurationSeconds)).toEqual([35]);
+});
+
 describe("read", () => {
+  test.each([
+    ["still runs", {}, true],
+    ["was preempted", { status: "failed", retryable: true, reason: "preempted" }, true],
+    ["failed", { status: "failed", reason: "exit code 1" }, false],
+    ["completed and lost its checkpoint", { status: "completed" }, false],
+  ] as const)("of a run that was left and %s", async (_, change, carriesOn) => {
+    const allowance = { usedAtStart: 100, resumes: 1 };
+    backend.runs.set(ID, { ...running(inputs), ...change });
+    const before = { ...inputs, status: "running", allowance } as RunOutputs;
+    expect((await handler.read(ID, before)).allowance).toEqual(carriesOn ? allowance : null);
+  });
+
   test("a completed run stays what it is", async () => {
     const before = await completed();
     expect(await handler.read(ID, before)).toEqual(before);
