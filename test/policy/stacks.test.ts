@@ -80,8 +80,8 @@ const OF_PROD = {
 
 describe("an experiment on prod", () => {
   const experiment = (pipelines: object) => ({ "wmtp:base": "prod", "wmtp:pipelines": pipelines });
-  const judged = async (pipelines: object) => {
-    const config = experiment(pipelines);
+  const judged = async (pipelines: object, more: object = {}) => {
+    const config = { ...experiment(pipelines), ...more };
     return judge(await resourcesOf(config, { stack: "lr3e5", others: { prod: OF_PROD } }), config, { stack: "lr3e5" });
   };
 
@@ -91,12 +91,10 @@ describe("an experiment on prod", () => {
   });
 
   test("is held to the budget, the prices and the caps of its base", async () => {
-    const { violations, messages } = await judged({
-      baseline: { maxDuration: "13d" },
-      rho1: { gpus: 2, maxDuration: "13d" },
-    });
+    const presets = { "wmtp:launcher": { vessl: { presets: { "2": "gpu-a100-large-spot" } } } };
+    const { violations, messages } = await judged({ baseline: null, rho1: { gpus: 2 } }, presets);
     expect(violations).toEqual(["cost-price-known: rho1"]);
-    expect(messages[0]).toContain("preset gpu-a100-80g-medium has no price");
+    expect(messages[0]).toContain("preset gpu-a100-large-spot has no price");
     const dear = await judged({ baseline: { maxDuration: "13d" }, rho1: { maxDuration: "13d" } });
     expect(dear.violations).toEqual(["cost-budget: wmtp-lr3e5"]);
     expect(dear.messages[0]).toContain("its 2 runs may cost 7,488 USD, more than the budget of 5,000 USD");
