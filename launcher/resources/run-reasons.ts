@@ -8,6 +8,9 @@ import type { RunInputs } from "./run.ts";
 /** Reasons named one by one; more would hide the first. */
 const NAMED = 5;
 
+/** Of a run that has not completed: whether its last attempt still runs is not looked at for a preview. */
+const GOES_ON = "goes on or is resumed";
+
 /** What an update merely records: told to people and to the tracker, no part of what is trained. */
 export const DESCRIPTION = ["trackerUrl", "experiment", "tags", "effectiveBatch", "maxDurationSeconds"] as const;
 const DESCRIPTION_NAMES: Readonly<Record<(typeof DESCRIPTION)[number], string>> = {
@@ -25,14 +28,14 @@ const DESCRIPTION_NAMES: Readonly<Record<(typeof DESCRIPTION)[number], string>> 
 export type Look = () => Promise<boolean | undefined>;
 
 /**
- * Why the engine, should it find that the run changes, makes or updates it. Only the old outputs tell whether the last attempt completed,
- * and those are not known here: for a run of which nothing differs that is the one reason there can be.
+ * Why the engine, should it find that the run changes, makes or updates it. Only the old outputs tell how the run was last seen, and those
+ * are not known here: one of which nothing differs is updated only if it was not seen completed, and may have completed since.
  * @param now as `check` has filled them
  */
 export async function whyItTrains(before: RunInputs | undefined, now: RunInputs, trainedBefore: Look): Promise<string> {
   const unknown = hasUnknown(now.fingerprint);
   if (before !== undefined && !unknown && isSameRun(before, now)) return whyItIsUpdated(before, now, trainedBefore);
-  const trained = unknown ? false : await trainedBefore();
+  const trained = unknown ? undefined : await trainedBefore();
   if (trained) return "adopted: trained before";
   const doubt = trained === undefined ? ", unless it was trained before" : "";
   if (before === undefined) return `first time${doubt}`;
@@ -53,13 +56,14 @@ export function changedDescription(before: RunInputs, now: RunInputs): (typeof D
 
 async function whyItIsUpdated(before: RunInputs, now: RunInputs, trainedBefore: Look): Promise<string> {
   const recorded = changedDescription(before, now);
-  if (recorded.length === 0) return "its last attempt did not complete";
-  const records = `records ${recorded.map((key) => describe(key, before, now)).join(", ")}`;
   const trained = await trainedBefore();
+  if (recorded.length === 0) {
+    if (trained) return "adopted: completed meanwhile";
+    return trained === undefined ? `${GOES_ON}, unless it completed meanwhile` : GOES_ON;
+  }
+  const records = `records ${recorded.map((key) => describe(key, before, now)).join(", ")}`;
   if (trained) return records;
-  return trained === undefined
-    ? `${records}; resumes if its last attempt did not complete`
-    : `its last attempt did not complete; ${records}`;
+  return trained === undefined ? `${records}; ${GOES_ON}, unless it completed` : `${GOES_ON}; ${records}`;
 }
 
 function describe(key: (typeof DESCRIPTION)[number], before: RunInputs, now: RunInputs): string {

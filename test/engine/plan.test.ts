@@ -33,7 +33,7 @@ test("an update gives the plan without reasons, also where a run fails; a previe
   stack.fail("ntp", "CUDA out of memory");
   expect(stack.up().code).not.toBe(0);
   expect(output()).toContain("| pipeline | workers | effective batch | max hours |\n");
-  expect(planned()).toEqual({ ...all("stays"), ntp: "its last attempt did not complete" });
+  expect(planned()).toEqual({ ...all("stays"), ntp: "goes on or is resumed" });
   stack.fail("ntp", undefined);
   expect(stack.up().code).toBe(0);
   const runs = Object.values(stack.runs());

@@ -82,7 +82,13 @@ describe("check", () => {
   ])("while %s is unknown, so is what follows from it: the sentinel is never hashed", async (_, change) => {
     const plain = uncheckedInputs(change);
     expect(await check(plain)).toEqual({
-      inputs: { ...plain, fingerprint: UNKNOWN, name: UNKNOWN, checkpointUri: UNKNOWN, trains: "first time" },
+      inputs: {
+        ...plain,
+        fingerprint: UNKNOWN,
+        name: UNKNOWN,
+        checkpointUri: UNKNOWN,
+        trains: "first time, unless it was trained before",
+      },
       failures: [],
     });
   });
@@ -146,7 +152,7 @@ describe("why it trains", () => {
   test("of one of which nothing differs is not on its line: whether it completed, `diff` sees", async () => {
     const { inputs: before } = await check(uncheckedInputs());
     const log = new RecordedLog();
-    expect((await check(uncheckedInputs(), before, log)).inputs.trains).toBe("its last attempt did not complete");
+    expect((await check(uncheckedInputs(), before, log)).inputs.trains).toBe("goes on or is resumed");
     expect(log.lines).toEqual([]);
   });
 

@@ -37,7 +37,12 @@ test.each<[string, Partial<RunInputs>, string]>([
   ],
   [
     "settings that are new, gone and lists",
-    { trainerConfig: { training: { learning_rate: 0.0003, warmup: 5, seed: null, betas: [0.9] }, models: { base: "a" } } },
+    {
+      trainerConfig: {
+        training: { learning_rate: 0.0003, warmup: 5, seed: null, betas: [0.9] },
+        models: { base: "a" },
+      },
+    },
     "training.warmup unset -> 5, training.betas [0.9,0.95] -> [0.9], training.seed 1 -> unset",
   ],
   [
@@ -101,8 +106,10 @@ describe("what is not known yet", () => {
     const look = jest.fn();
     const now = { ...before, ...unknown, datasets: { humaneval: UNKNOWN } };
     expect(await whyItTrains(before, now, look)).toBe("not known yet: it depends on what the update finds");
-    expect(await whyItTrains(before, { ...now, gpus: 4 }, look)).toBe("re-trains because gpus 1 -> 4");
-    expect(await whyItTrains(undefined, now, look)).toBe("first time");
+    expect(await whyItTrains(before, { ...now, gpus: 4 }, look)).toBe(
+      "re-trains because gpus 1 -> 4, unless it was trained before",
+    );
+    expect(await whyItTrains(undefined, now, look)).toBe("first time, unless it was trained before");
     expect(look).not.toHaveBeenCalled();
   });
 
@@ -113,10 +120,12 @@ describe("what is not known yet", () => {
 });
 
 describe("of the same content", () => {
-  test("nothing differs: the one reason there can be", async () => {
-    const look = jest.fn();
-    expect(await whyItTrains(before, before, look)).toBe("its last attempt did not complete");
-    expect(look).not.toHaveBeenCalled();
+  test.each([
+    [false, "goes on or is resumed"],
+    [true, "adopted: completed meanwhile"],
+    [undefined, "goes on or is resumed, unless it completed meanwhile"],
+  ])("nothing differs, completed: %s", async (trained, said) => {
+    expect(await whyItTrains(before, before, async () => trained)).toBe(said);
   });
 
   test.each<[Partial<RunInputs>, string]>([
@@ -126,13 +135,13 @@ describe("of the same content", () => {
   ])("%j is recorded", async (change, said) => {
     const now = { ...before, ...change };
     expect(await why(now, true)).toBe(`records ${said}`);
-    expect(await why(now, false)).toBe(`its last attempt did not complete; records ${said}`);
+    expect(await why(now, false)).toBe(`goes on or is resumed; records ${said}`);
     expect(await whyItTrains(before, now, async () => undefined)).toBe(
-      `records ${said}; resumes if its last attempt did not complete`,
+      `records ${said}; goes on or is resumed, unless it completed`,
     );
   });
 
   test("a tracker whose address is not known yet is not another one", async () => {
-    expect(await why({ ...before, trackerUrl: UNKNOWN })).toBe("its last attempt did not complete");
+    expect(await why({ ...before, trackerUrl: UNKNOWN })).toBe("goes on or is resumed");
   });
 });
