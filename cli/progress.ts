@@ -57,13 +57,16 @@ export function progressOf(events: EngineEvents, runs: readonly Run[]): Progress
   return { state: "running", description: words.join(", ") };
 }
 
-/** What an update that only attaches does to a run; `same` is no change. */
-const ATTACHING: readonly string[] = ["update", "refresh", "read"];
+/**
+ * What an update that goes on with what was approved does to a run: those that need others are made when these are done, from the same
+ * commit; `same` is no change.
+ */
+const GOING_ON: readonly string[] = ["create", "update", "refresh", "read"];
 const UNAPPROVED = "what it would do is not what was approved: deploy it again";
 
 /**
- * Whether an update would only take up runs that were started before. Not so where their base, or what they read, changed meanwhile:
- * then it would train something that nobody has approved.
+ * Whether an update would only go on with what was approved. Not so where a run would be replaced or removed, because its base, or what
+ * it reads, changed meanwhile: then it would train something that nobody has approved.
  * @param events of its preview
  */
 export function attachOf(events: EngineEvents): Progress {
@@ -73,10 +76,10 @@ export function attachOf(events: EngineEvents): Progress {
     return failed(`the preview failed: ${nameOf(wrong.urn)}: ${wrong.message.split("\n")[0]}`.replace(": : ", ": "));
   const violation = events.violations.find(({ level }) => level === "mandatory");
   if (violation !== undefined) return failed(`policy ${violation.policy} on ${nameOf(violation.urn)}`);
-  const started = events.changes.filter(({ type, op }) => type === RUN && !ATTACHING.includes(op));
-  if (started.length > 0)
-    return failed(`${UNAPPROVED} (${started.map(({ op, urn }) => `${op} ${nameOf(urn)}`).join(", ")})`);
-  return { state: "running", description: "starts nothing new" };
+  const others = events.changes.filter(({ type, op }) => type === RUN && !GOING_ON.includes(op));
+  if (others.length > 0)
+    return failed(`${UNAPPROVED} (${others.map(({ op, urn }) => `${op} ${nameOf(urn)}`).join(", ")})`);
+  return { state: "running", description: "goes on" };
 }
 
 /** The launcher gives a reason to every run that is over without having completed. */

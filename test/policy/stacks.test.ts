@@ -91,7 +91,9 @@ describe("an experiment on prod", () => {
   });
 
   test("is held to the budget, the prices and the caps of its base", async () => {
-    const presets = { "wmtp:launcher": { vessl: { presets: { "2": "gpu-a100-large-spot" } } } };
+    const presets = {
+      "wmtp:launcher": { vessl: { presets: { "1": "a", "2": "gpu-a100-large-spot", "4": "gpu-a100-80g-large" } } },
+    };
     const { violations, messages } = await judged({ baseline: null, rho1: { gpus: 2 } }, presets);
     expect(violations).toEqual(["cost-price-known: rho1"]);
     expect(messages[0]).toContain("preset gpu-a100-large-spot has no price");

@@ -208,7 +208,7 @@ test("as a job runs them: what they print, where they say it, what they exit wit
   expect(readFileSync(join(folder, "summary.md"), "utf8")).toBe(
     "**dev**: done: everything is as the stack file says\n**dev**: failed: the update was cut off, or never began\n",
   );
-  expect(await job("attach", "10", "dev", events)).toEqual({ code: 0, stdout: "starts nothing new\n", stderr: "" });
+  expect(await job("attach", "10", "dev", events)).toEqual({ code: 0, stdout: "goes on\n", stderr: "" });
   const statuses = changes().length;
   const metadata = { op: "replace", urn: "urn:pulumi:dev::wmtp::launcher:index:Run::ntp", type: "launcher:index:Run" };
   writeFileSync(events, `${JSON.stringify({ resourcePreEvent: { metadata } })}\n{"summaryEvent":{}}\n`);
