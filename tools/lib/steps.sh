@@ -75,7 +75,8 @@ lanes() {
     sleep 0.2
     ticks=$((ticks + 1))
     if [ $((ticks % 75)) = 0 ]; then
-      now=$(cat "$logs"/*.now 2>/dev/null | paste -sd ';' - | sed 's/;/; /g')
+      # Between two steps there is no such file, and that is no reason to end the set-up.
+      now=$({ cat "$logs"/*.now 2>/dev/null || true; } | paste -sd ';' - | sed 's/;/; /g')
       [ -z "$now" ] || say "[$(clock $((SECONDS - started)))] still at it: $now"
     fi
   done
