@@ -39,9 +39,14 @@ export function experiment(name: string, { from, set, pipelines }: ExperimentOpt
 /** Refuses to replace a file that says something else. */
 export function conflict(name: string, text: string): string | undefined {
   const file = stackFileName(name);
-  if (!existsSync(file) || isDeepStrictEqual(parse(readFileSync(file, "utf8"))?.config, parse(text).config))
-    return undefined;
-  return `there is a ${file} already, and it says something else: choose another name, or remove it (make down STACK=${name} first, if it was deployed)`;
+  if (!existsSync(file)) return undefined;
+  const config = parse(readFileSync(file, "utf8"))?.config;
+  if (isDeepStrictEqual(config, parse(text).config)) return undefined;
+  const remedy =
+    config?.["wmtp:base"] === undefined
+      ? "choose another name"
+      : `choose another name, or remove it (make down STACK=${name} first, if it was deployed)`;
+  return `there is a ${file} already, and it says something else: ${remedy}`;
 }
 
 /** @returns what was done. @throws UserError where there is such a file with another content. */

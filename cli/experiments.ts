@@ -1,4 +1,4 @@
-/** `wmtp experiments`: all stacks that have a base, what became of their runs, and what they cost so far. */
+/** `wmtp experiments`: all experiments, what became of their runs, and what they cost so far. */
 import { readdirSync } from "node:fs";
 import Table from "cli-table3";
 import { checkConfig, resolveConfig, type StackConfig } from "../components/config.ts";
@@ -51,7 +51,9 @@ export async function readExperiments(from?: string): Promise<Experiment[]> {
   const stacks = stackFiles().flatMap((stack) => {
     const { raw } = readStackFile(stack);
     const base = raw["wmtp:base"];
-    return base === undefined || (from !== undefined && base !== from) ? [] : [{ stack, base }];
+    // One with volumes of its own stands by itself.
+    const experiment = base !== undefined && raw["wmtp:volumes"] === undefined;
+    return experiment && (from === undefined || base === from) ? [{ stack, base }] : [];
   });
   if (stacks.length === 0) return [];
   const deployed = await deployedStacks();

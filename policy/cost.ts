@@ -102,7 +102,7 @@ const presets: Policy = {
       resource,
       "cloud.preset",
       (name) => isText(name) && allowed.includes(name),
-      "is not an allowed one",
+      `is not one of wmtp:cost.presets (${allowed.join(", ")})`,
     );
   },
 };

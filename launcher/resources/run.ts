@@ -160,7 +160,12 @@ export class RunHandler implements ResourceHandler<RunInputs, RunOutputs> {
       return { changes: true, replaces: [replaced], deleteBeforeReplace: await this.isActive(id, before) };
     }
     if (before.status !== "completed") {
-      log.info(urn, `attempt ${before.attempts + 1}; last: ${before.reason ?? before.status}`);
+      log.info(
+        urn,
+        before.reason === null
+          ? `attempt ${before.attempts} was going on: the update attaches to it, adopts what it trained or resumes it`
+          : `attempt ${before.attempts + 1}; last: ${before.reason}`,
+      );
       return { changes: true };
     }
     return { changes: changedDescription(before, inputs).length > 0 };

@@ -1,7 +1,7 @@
 /** A volume: created or adopted, tagged, and never deleted while it holds something. */
 
 import type { Backend, OwnedVolume, VolumeRef } from "../backend.ts";
-import type { Placed } from "../by-place.ts";
+import { HERE, type Placed } from "../by-place.ts";
 import type { CallContext, CheckFailure, DiffAnswer, ReportContext, ResourceHandler } from "../resource-handler.ts";
 
 export interface VolumeInputs extends Placed {
@@ -68,7 +68,8 @@ function keptBecause(id: string, before: VolumeInputs, owner: string | undefined
     return `volume ${id} belongs to stack ${owner} and is kept: it goes with that stack`;
   if (before.forceDelete)
     return `volume ${id} is kept, and still billed: what it holds cannot be listed from here; delete it in the web console when nobody needs it`;
-  return `volume ${id} holds files: it is kept, and still billed; a later up adopts it. To have it taken along, set wmtp:volumes.forceDelete: true and run pulumi up before pulumi destroy`;
+  const billed = (before.place ?? HERE).target === "local" ? "" : ", and still billed";
+  return `volume ${id} holds files: it is kept${billed}; a later up adopts it. To have it taken along, set wmtp:volumes.forceDelete: true and run pulumi up before pulumi destroy`;
 }
 
 function ownedRefOf(inputs: VolumeInputs): OwnedVolume {

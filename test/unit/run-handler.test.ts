@@ -207,11 +207,11 @@ describe("diff", () => {
   });
 
   test.each([
-    ["running", null, "info: attempt 2; last: running"],
+    ["running", null, "info: attempt 1 was going on: the update attaches to it, adopts what it trained or resumes it"],
     ["failed", "out of memory", "info: attempt 2; last: out of memory"],
     ["lost", "its checkpoint is gone", "info: attempt 2; last: its checkpoint is gone"],
     ["terminated", "wmtp cancel", "info: attempt 2; last: wmtp cancel"],
-    ["pending", null, "info: attempt 2; last: pending"],
+    ["pending", null, "info: attempt 1 was going on: the update attaches to it, adopts what it trained or resumes it"],
   ] as const)("a recorded status of %s is a change that says what comes", async (status, reason, line) => {
     const before = { ...(await completed()), status, reason };
     expect(await diff(before, inputs)).toEqual({ changes: true, log: [line] });

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Findings, OwnedVolume, VolumeState } from "../../launcher/backend.ts";
+import { HERE, type Place } from "../../launcher/by-place.ts";
 import { LocalBackend } from "../../launcher/local/backend.ts";
 import { Layout } from "../../launcher/local/layout.ts";
 import { VolumeHandler, type VolumeInputs } from "../../launcher/resources/volume.ts";
@@ -91,6 +92,11 @@ test("read, when it is gone", async () => {
   expect(await handler.read(ID, INPUTS)).toBeUndefined();
 });
 
+const CLOUD: Place = {
+  ...{ target: "vessl", organization: "acme", project: "infra", bucket: "wmtp", region: "eu-north-1" },
+  checkpoints: "checkpoints/",
+};
+
 describe("deleted", () => {
   test("in the name of its stack, without a word", async () => {
     backend.kept = false;
@@ -98,9 +104,12 @@ describe("deleted", () => {
     expect(backend.deleted).toEqual([[{ ...REF, owner: "dev" }, true]]);
   });
 
-  test("and kept because it holds files: a warning that names the cost and the way", async () => {
-    expect(await saidAtDelete(INPUTS)).toEqual([
-      "warn: volume disk/models holds files: it is kept, and still billed; a later up adopts it. To have it taken along, set wmtp:volumes.forceDelete: true and run pulumi up before pulumi destroy",
+  test.each([
+    ["on the GPU cloud: a warning that names the cost and the way", CLOUD, ", and still billed"],
+    ["on this machine: nothing to pay", HERE, ""],
+  ] as const)("and kept because it holds files, %s", async (_, place, billed) => {
+    expect(await saidAtDelete({ ...INPUTS, place })).toEqual([
+      `warn: volume disk/models holds files: it is kept${billed}; a later up adopts it. To have it taken along, set wmtp:volumes.forceDelete: true and run pulumi up before pulumi destroy`,
     ]);
   });
 

@@ -42,7 +42,7 @@ export const cost = {
       "small ones alone",
       costs({ presets: ["gpu-a100-80g-small"] }),
       ["baseline", "critic", "rho1", "verifiable"].map((name) => `cost-presets: ${name}`),
-      "cloud.preset is not an allowed one",
+      "cloud.preset is not one of wmtp:cost.presets (gpu-a100-80g-small)",
     ],
   ],
   "cost-host": [
