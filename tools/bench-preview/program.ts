@@ -2,6 +2,8 @@
 import { Run } from "../../components/launcher-resources.ts";
 import { TrainerConfigs } from "../../components/trainer-config.ts";
 
+(Error as { prepareStackTrace?: unknown }).prepareStackTrace = undefined; // as main.js does
+
 const trainer = new TrainerConfigs();
 const storage = "vessl-storage";
 
