@@ -54,7 +54,7 @@ describe("a base that is not ready", () => {
     const outputs = JSON.parse(base.mustRun("stack", "output", "--json"));
     const exported = ["models", "datasets", "modelsVolume", "datasetsVolume", "modelsDelivery", "runs", "trackerUrl"];
     expect(Object.keys(outputs)).toEqual(expect.arrayContaining(exported));
-    expect(outputs).not.toHaveProperty("critic");
+    expect(outputs).toHaveProperty("critic", null);
     early.write({ "wmtp:base": "minitest", "wmtp:pipelines": { verifiable: {} } });
     // Nothing was declared, and so nothing started, before it was refused.
     expect(early.refused("up", "--yes", "--skip-preview")).toContain(
