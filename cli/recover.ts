@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PROJECT } from "../components/stack-file.ts";
 import { exportState, UserError } from "./state.ts";
 
 /** A lock file of Pulumi's file backend. */
@@ -17,16 +18,20 @@ interface Lock {
 
 /** @returns what was done, a line each; empty when there was nothing to do. */
 export async function recover(stack: string): Promise<string[]> {
-  const done = removeDeadLocks(stack);
+  const done = [...removeDeadLocks(stack), ...removeTornAttributes(stack)];
   return [...done, ...(await clearPendingCreates(stack))];
+}
+
+/** The folder of a file backend; undefined for any other. */
+function fileBackend(): string | undefined {
+  const backend = process.env.PULUMI_BACKEND_URL ?? "";
+  return backend.startsWith("file://") ? join(fileURLToPath(backend), ".pulumi") : undefined;
 }
 
 /** Only of the file backend, and only locks of processes that are dead on this very host; any other lock may be a colleague at work. */
 function removeDeadLocks(stack: string): string[] {
-  const backend = process.env.PULUMI_BACKEND_URL ?? "";
-  if (!backend.startsWith("file://")) return [];
-  const directory = join(fileURLToPath(backend), ".pulumi", "locks", "organization", "wmtp", stack);
-  if (!existsSync(directory)) return [];
+  const directory = join(fileBackend() ?? "", "locks", "organization", PROJECT, stack);
+  if (fileBackend() === undefined || !existsSync(directory)) return [];
   const locks = readdirSync(directory).filter((name) => name.endsWith(".json")); // beside each lies an .attrs file
   return locks.flatMap((name) => {
     const file = join(directory, name);
@@ -39,6 +44,22 @@ function removeDeadLocks(stack: string): string[] {
     for (const path of [file, `${file}.attrs`]) rmSync(path, { force: true });
     return [`removed the lock of a pulumi that was killed (pid ${lock.pid}, ${lock.timestamp})`];
   });
+}
+
+/**
+ * The file backend replaces the state as a whole, but not what it notes beside it: a kill between the two leaves that empty, and then the
+ * state, which is whole, cannot be read any more ("failed to load checkpoint: EOF"). Without the note it can.
+ */
+function removeTornAttributes(stack: string): string[] {
+  const file = join(fileBackend() ?? "", "stacks", PROJECT, `${stack}.json.attrs`);
+  if (fileBackend() === undefined || !existsSync(file)) return [];
+  try {
+    JSON.parse(readFileSync(file, "utf8"));
+    return [];
+  } catch {
+    rmSync(file);
+    return ["removed what a killed pulumi had half written beside the state; the state is whole"];
+  }
 }
 
 /** The launcher finds what a create had begun by its name, so forgetting the open operation loses nothing. */

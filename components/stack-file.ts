@@ -15,7 +15,8 @@ export interface StackFile {
 /** Why a stack file cannot be read: a cause and what to do, for people. */
 export class StackFileError extends Error {}
 
-const PROJECT = "wmtp";
+/** Name in Pulumi.yaml. */
+export const PROJECT = "wmtp";
 
 /** `Pulumi.prod.yaml` of `prod`, and of `organization/wmtp/prod`. */
 export function stackFileName(stack: string): string {

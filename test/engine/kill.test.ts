@@ -4,7 +4,7 @@
  */
 
 import type { ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readJson } from "../../launcher/local/layout.ts";
 import { runFiles, type Supervision } from "../../launcher/local/run-files.ts";
@@ -102,7 +102,11 @@ test("kill -9 of pulumi: the run goes on, the launcher does not stay behind, the
   expect(isLive(started.supervision.trainer.pid)).toBe(true);
 
   expect(stack.up().text).toContain("locked");
+  // What a kill between two writes of the file backend leaves.
+  writeFileSync(join(stack.root, "state", ".pulumi", "stacks", "wmtp", "kill.json.attrs"), "");
+  expect(stack.pulumi("stack", "export").text).toContain("failed to load checkpoint: EOF");
   const recovered = stack.wmtp("recover");
+  expect(recovered.text).toContain("half written beside the state");
   expect(recovered.text).toContain("removed the lock of a pulumi that was killed");
   expect(recovered.text).toContain("cleared 1 create(s)");
   const { code, text } = stack.up();

@@ -1,6 +1,7 @@
 /** The GPU cloud of one test file: the stub of its API, S3 behind it, and the cloud's real client to prove them. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
+  type Dirent,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -330,11 +331,21 @@ function readLines<T>(file: string): T[] {
   return lines.map((line) => JSON.parse(line));
 }
 
+/** None of a directory that the server, which removes empty ones, has removed meanwhile. */
+function entriesOf(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
 /** versitygw keeps parts of unfinished uploads in a hidden directory of the bucket. */
 function filesBelow(root: string): Record<string, string> {
   const files: Record<string, string> = {};
   const walk = (directory: string, prefix: string) => {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    for (const entry of entriesOf(directory)) {
       if (entry.name === ".sgwtmp") continue;
       const path = join(directory, entry.name);
       if (entry.isDirectory()) walk(path, `${prefix}${entry.name}/`);
