@@ -2,17 +2,32 @@
 import type { Policy, Resource, Verdict } from "./policy.ts";
 import { at, isObject, list, notLiteral, parsed, UNKNOWN, type Value } from "./values.ts";
 
-/** Where documents are, and whether they are known before anything exists. */
-const DOCUMENTS: Readonly<Record<string, { readonly property: string; readonly literal: boolean }>> = {
-  "aws:iam/role:Role": { property: "assumeRolePolicy", literal: true },
+interface Place {
+  readonly property: string;
+  /** Known before anything exists. */
+  readonly literal: boolean;
+  /** One that is not there allows nothing. */
+  readonly optional?: boolean;
+}
+const INLINE: Place = { property: "policy", literal: false, optional: true };
+
+/** Where documents are. */
+const DOCUMENTS: Readonly<Record<string, readonly Place[]>> = {
+  "aws:iam/role:Role": [
+    { property: "assumeRolePolicy", literal: true },
+    { property: "inlinePolicies", literal: false, optional: true },
+  ],
   // The host's names the ARN of a secret, which AWS makes up.
-  "aws:iam/rolePolicy:RolePolicy": { property: "policy", literal: false },
-  "aws:iam/userPolicy:UserPolicy": { property: "policy", literal: true },
-  "aws:iam/groupPolicy:GroupPolicy": { property: "policy", literal: true },
-  "aws:iam/policy:Policy": { property: "policy", literal: false },
-  "aws:s3/bucketPolicy:BucketPolicy": { property: "policy", literal: true },
-  "aws:secretsmanager/secretPolicy:SecretPolicy": { property: "policy", literal: false },
-  "aws:ecr/repositoryPolicy:RepositoryPolicy": { property: "policy", literal: true },
+  "aws:iam/rolePolicy:RolePolicy": [{ property: "policy", literal: false }],
+  "aws:iam/userPolicy:UserPolicy": [{ property: "policy", literal: true }],
+  "aws:iam/groupPolicy:GroupPolicy": [{ property: "policy", literal: true }],
+  "aws:iam/policy:Policy": [{ property: "policy", literal: false }],
+  "aws:s3/bucket:Bucket": [INLINE],
+  "aws:s3/bucketPolicy:BucketPolicy": [{ property: "policy", literal: true }],
+  "aws:secretsmanager/secret:Secret": [INLINE],
+  "aws:secretsmanager/secretPolicy:SecretPolicy": [{ property: "policy", literal: false }],
+  "aws:ec2/vpcEndpoint:VpcEndpoint": [INLINE],
+  "aws:ecr/repositoryPolicy:RepositoryPolicy": [{ property: "policy", literal: true }],
 };
 
 export const HOLDS_DOCUMENT: readonly string[] = Object.keys(DOCUMENTS);
@@ -36,17 +51,27 @@ export function eachStatement(
   look: (statement: Statement, verdict: Verdict, resource: Resource) => void,
 ): Policy["eachOf"] {
   return (resource, verdict) => {
-    const { property, literal } = DOCUMENTS[resource.type]!;
-    const document = resource.props[property];
-    if (document === UNKNOWN) {
-      if (literal) verdict.violated(notLiteral(property));
-      else verdict.undecided(property);
-      return;
+    for (const { property, literal, optional = false } of DOCUMENTS[resource.type]!) {
+      const found = resource.props[property];
+      if (found === undefined && optional) continue;
+      // A role's own are a list, of a name and a document each.
+      const documents: readonly Value[] = property === "inlinePolicies" ? inlineOf(found) : [found];
+      for (const document of documents) {
+        if (document === UNKNOWN) {
+          if (literal) verdict.violated(notLiteral(property));
+          else verdict.undecided(property);
+          continue;
+        }
+        const statements = read(document);
+        if (statements === undefined) verdict.violated(`${property} is no policy document with statements`);
+        else for (const statement of statements) look(statement, verdict, resource);
+      }
     }
-    const statements = read(document);
-    if (statements === undefined) verdict.violated(`${property} is no policy document with statements`);
-    else for (const statement of statements) look(statement, verdict, resource);
   };
+}
+
+function inlineOf(policies: Value): readonly Value[] {
+  return policies === UNKNOWN ? [UNKNOWN] : list(policies).map((one) => at(one, "policy"));
 }
 
 function read(document: Value): Statement[] | undefined {

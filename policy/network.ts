@@ -48,8 +48,12 @@ function ruleOf(rule: Value): Rule {
     return cidrs === UNKNOWN ? [UNKNOWN] : list(cidrs);
   });
   const cidrs = [...single, ...many];
-  const prefixLists = ["prefixListId", "prefixListIds"].some((key) => at(rule, key) !== undefined);
-  const groups = GROUPS.some((key) => at(rule, key) !== undefined && at(rule, key) !== false);
+  const says = (key: string) => {
+    const value = at(rule, key);
+    return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+  };
+  const prefixLists = ["prefixListId", "prefixListIds"].some(says);
+  const groups = GROUPS.some(says);
   return {
     cidrs,
     protocol: at(rule, "ipProtocol") ?? at(rule, "protocol"),
@@ -62,7 +66,10 @@ function ruleOf(rule: Value): Rule {
 /** Rules that the resource brings for this direction. */
 function rulesOf({ type, props }: Resource, direction: "ingress" | "egress"): Rule[] | typeof UNKNOWN {
   if (type === (direction === "ingress" ? INGRESS : EGRESS)) return [ruleOf(props)];
-  if (type === OLD_RULE) return at(props, "type") === direction ? [ruleOf(props)] : [];
+  if (type === OLD_RULE) {
+    const said = at(props, "type");
+    return said === UNKNOWN ? UNKNOWN : said === direction ? [ruleOf(props)] : [];
+  }
   if (type !== GROUP && type !== DEFAULT_GROUP) return [];
   const inline = at(props, direction);
   return inline === UNKNOWN ? UNKNOWN : list(inline).map(ruleOf);

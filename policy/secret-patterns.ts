@@ -18,6 +18,7 @@ const MARKED: readonly (readonly [kind: string, pattern: RegExp])[] = [
 /** `DB_PASSWORD=...`, `"api_key": "..."`, `PASSWORD '...'`. */
 const ASSIGNED =
   /(?:^|[^A-Za-z])([A-Za-z_-]*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key)(?:[_-](?:id|key))?)["']?(?:[ \t]*(?:[=:]|:=)[ \t]*|[ \t]+(?=['"]))(["']?)([^\s"',;)}\]]+)/gi;
+const KEYWORD = /password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key/i;
 /** Not a value but where one comes from: a variable, a call, a template, a path, a name of AWS. */
 const TAKEN_FROM = /^([$@%<{[(/]|arn:|\/|None\b|null\b|true\b|false\b|""|'')|[({[]|\.[a-z]/i;
 const SHORTEST_VALUE = 4;
@@ -28,7 +29,9 @@ const CANDIDATE = /[A-Za-z0-9+/_-]{32,}={0,2}/g;
 const RANDOM_BITS = 4.25;
 /** `CodeContests2024`, `3e`, `README`: parts of names. */
 const WORD = /^(([A-Z]?[a-z]+)*\d{0,4}|\d+[a-z]{0,2}|[A-Z]+\d{0,2})$/;
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
+const CERTIFICATE = /-----BEGIN (CERTIFICATE|PUBLIC KEY)-----[\s\S]*?-----END \1-----/g;
+/** Names that AWS makes up, which look like keys or like assignments: ARNs (`:secret:name-AbCdEf`), and disks on a host. */
+const NAMES_OF_AWS = /\barn:aws[a-z-]*:[\w:/.*+=,@-]+|\bnvme-Amazon_Elastic_Block_Store_vol[0-9a-f]+/g;
 
 /** Words of a name: `HF_TOKEN` and `hfToken` have a `token`, `tokenizer` has none. */
 export function namesSecret(name: string): boolean {
@@ -49,12 +52,13 @@ export function secretIn(text: string): string | undefined {
   const own = text.replace(CERTIFICATE, "");
   const marked = MARKED.find(([, pattern]) => pattern.test(own));
   if (marked !== undefined) return marked[0];
-  for (const [, name, quote, value] of own.matchAll(ASSIGNED)) {
+  const rest = own.replace(NAMES_OF_AWS, "");
+  for (const [, name, quote, value] of rest.matchAll(ASSIGNED)) {
     const handedOn = quote === "" && value === name; // password=password, of a call
     if (value !== undefined && value.length >= SHORTEST_VALUE && !handedOn && !TAKEN_FROM.test(value))
-      return `a literal value of ${name?.toLowerCase()}`;
+      return `a literal value of ${KEYWORD.exec(name ?? "")?.[0].toLowerCase()}`; // the rest of the name may be anything
   }
-  return (own.match(CANDIDATE) ?? []).some(isRandom) ? "random text as long as a key" : undefined;
+  return (rest.match(CANDIDATE) ?? []).some(isRandom) ? "random text as long as a key" : undefined;
 }
 
 function isRandom(text: string): boolean {

@@ -48,6 +48,13 @@ function lookIn(property: string, data: Value, verdict: Verdict): void {
   else if (kind !== undefined) verdict.violated(`${property} holds what looks like ${kind}`);
 }
 
+/** A key of a map may be a secret itself. */
+const shown = (path: string) =>
+  path
+    .split(".")
+    .map((key) => (secretIn(key) === undefined ? key : "(a key)"))
+    .join(".");
+
 /** Names of the organization's secrets, which the launcher looks up. */
 const SECRET_NAME = /^WMTP_[A-Z0-9_]{1,128}$/;
 /** The document of a submission says again what the other inputs say. */
@@ -65,7 +72,7 @@ const runs: Policy = {
     const { secrets, env, ...others } = isObject(cloud) ? cloud : {};
     for (const [path, text] of texts({ ...rest, cloud: { ...others, env } })) {
       const kind = secretIn(text);
-      if (kind !== undefined) verdict.violated(`${path} holds what looks like ${kind}`);
+      if (kind !== undefined) verdict.violated(`${shown(path)} holds what looks like ${kind}`);
     }
     for (const [name, value] of isObject(env) ? Object.entries(env) : [])
       if (namesSecret(name) && value !== "" && value !== undefined)
@@ -103,7 +110,7 @@ const inputs: Policy = {
     const own = Object.fromEntries(Object.entries(props).filter(([key]) => !exempt.includes(key)));
     for (const [path, text] of texts(own)) {
       const kind = secretIn(text);
-      if (kind !== undefined) verdict.violated(`${path} holds what looks like ${kind}`);
+      if (kind !== undefined) verdict.violated(`${shown(path)} holds what looks like ${kind}`);
     }
     for (const path of NAMED) {
       const named = at(own, path);

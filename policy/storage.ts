@@ -94,13 +94,15 @@ const acls: Policy = {
 };
 
 /** Statements that refuse everything, to everybody, on one condition. */
+const isEverybody = (principal: Value) => principal === "*" || at(principal, "AWS") === "*";
+
 function refuses(document: Value, operator: string, key: string, fine: (value: Value) => boolean): boolean {
   return list(at(parsed(document), "Statement")).some((statement) => {
     const resources = list(at(statement, "Resource"));
     return (
       at(statement, "Effect") === "Deny" &&
-      at(statement, "Principal") === "*" &&
-      list(at(statement, "Action")).includes("s3:*") &&
+      isEverybody(at(statement, "Principal")) &&
+      [at(statement, "Action"), ...list(at(statement, "Action"))].includes("s3:*") &&
       resources.some((one) => isText(one) && !one.includes("*")) &&
       resources.some((one) => isText(one) && one.endsWith("/*")) &&
       fine(at(statement, `Condition.${operator}.${key}`)) &&
@@ -120,7 +122,7 @@ const tls: Policy = {
   eachOf(resource, verdict) {
     const { policy } = resource.props;
     if (policy === UNKNOWN) verdict.violated(notLiteral("policy"));
-    else if (!refuses(policy, "Bool", "aws:SecureTransport", is("false")))
+    else if (!refuses(policy, "Bool", "aws:SecureTransport", (value) => String(value) === "false"))
       verdict.violated("connections without TLS are let in");
     else if (!refuses(policy, "NumericLessThan", "s3:TlsVersion", (version) => Number(version) >= 1.2))
       verdict.violated("old versions of TLS are let in");

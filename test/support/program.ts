@@ -51,7 +51,9 @@ const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "aws:ec2/eip:Eip": () => ({ publicIp: "203.0.113.10", allocationId: "eipalloc-1" }),
   "aws:iam/instanceProfile:InstanceProfile": (name) => ({ name: `${name}-1234567` }),
   "aws:ebs/volume:Volume": () => ({ id: "vol-0123456789abcdef0" }),
-  "aws:secretsmanager/secret:Secret": () => ({ arn: "arn:aws:secretsmanager:eu-north-1:1:secret:s" }),
+  "aws:secretsmanager/secret:Secret": () => ({
+    arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:tracker-1a2b3c4-AbCdEf",
+  }),
   "launcher:index:Run": (name) => ({
     fingerprint: `fingerprint of ${name}`,
     checkpointUri: `local://checkpoints/minitest/${name}`,
@@ -100,7 +102,8 @@ export async function runProgram(
         inputsOf.set(`${type}/${name}`, inputs);
         if (type === "pulumi:pulumi:StackReference" && others[name] !== undefined)
           return { id: name, state: { ...inputs, outputs: others[name] } };
-        return { id: `id of ${name}`, state: { ...inputs, ...(known ? COMPUTED[type]?.(name) : {}) } };
+        const computed: { id?: string } = known ? (COMPUTED[type]?.(name) ?? {}) : {};
+        return { id: computed.id ?? `id of ${name}`, state: { ...inputs, ...computed } };
       },
       call({ token, inputs }) {
         const answer = ANSWERS[token];

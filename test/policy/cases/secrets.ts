@@ -7,7 +7,7 @@ export const secrets = {
       "a password",
       host("userData", "#!/bin/sh\nexport PGPASSWORD=mlflow-password\n"),
       ["secret-in-user-data: tracker"],
-      "userData holds what looks like a literal value of pgpassword",
+      "userData holds what looks like a literal value of password",
     ],
     [
       "an access key in base64",
