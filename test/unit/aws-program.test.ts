@@ -257,7 +257,9 @@ test("the host writes artifacts and backups, reads its one secret, and proves it
   const allowed = JSON.parse(inputs.policy as string).Statement as Statement[];
   const of = (action: string) => allowed.find(({ Action }) => Action.includes(action))?.Resource;
   expect(of("s3:PutObject")).toEqual(["arn:aws:s3:::wmtp/mlflow-artifacts/*", "arn:aws:s3:::wmtp/mlflow-backups/*"]);
-  expect(of("secretsmanager:GetSecretValue")).toEqual(["arn:aws:secretsmanager:eu-north-1:123456789012:secret:tracker-1a2b3c4-AbCdEf"]);
+  expect(of("secretsmanager:GetSecretValue")).toEqual([
+    "arn:aws:secretsmanager:eu-north-1:123456789012:secret:tracker-1a2b3c4-AbCdEf",
+  ]);
   expect(of("route53:ChangeResourceRecordSets")).toEqual(["arn:aws:route53:::hostedzone/Z0123456789"]);
 });
 
@@ -298,7 +300,9 @@ test("a new password is a new version of the secret, and no input of the host", 
   const { registered } = await runProgram(bare, BARE);
   const host = only(registered, "aws:ec2/instance:Instance");
   expect(host.dependencies).toContain(only(registered, "aws:secretsmanager/secretVersion:SecretVersion").urn);
-  expect(host.inputs.userData).toContain('SECRET_ID="arn:aws:secretsmanager:eu-north-1:123456789012:secret:tracker-1a2b3c4-AbCdEf"');
+  expect(host.inputs.userData).toContain(
+    'SECRET_ID="arn:aws:secretsmanager:eu-north-1:123456789012:secret:tracker-1a2b3c4-AbCdEf"',
+  );
 });
 
 test("HTTPS from the allowed blocks is the only way in", async () => {

@@ -152,7 +152,9 @@ describe("why it trains", () => {
   test("of one of which nothing differs is not on its line: whether it completed, `diff` sees", async () => {
     const { inputs: before } = await check(uncheckedInputs());
     const log = new RecordedLog();
-    expect((await check(uncheckedInputs(), before, log)).inputs.trains).toBe("goes on or is resumed, unless it completed meanwhile");
+    expect((await check(uncheckedInputs(), before, log)).inputs.trains).toBe(
+      "goes on or is resumed, unless it completed meanwhile",
+    );
     expect(log.lines).toEqual([]);
   });
 
