@@ -1,4 +1,6 @@
 /** The stacks that are committed pass, known or not: without a violation, without a waiver. */
+
+import { OF_PROD } from "../support/prod-outputs.ts";
 import { stackFile } from "../support/stack-config.ts";
 import { judge, prod, resourcesOf } from "./support.ts";
 
@@ -61,22 +63,6 @@ test("minitest-vessl passes, on the image of its base", async () => {
   const resources = await resourcesOf(config, { stack: "minitest-vessl" });
   expect(judge(resources, config, { stack: "minitest-vessl" })).toEqual(FINE);
 });
-
-/** What prod exports. */
-const OF_PROD = {
-  region: "eu-north-1",
-  bucket: "wmtp",
-  trackerUrl: "https://203.0.113.10",
-  trackerCaCertificate: "",
-  image: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}`,
-  runSecrets: ["AWS_ACCESS_KEY_ID"],
-  models: { "llama-7b-mtp": "hash of the base", "sheared-llama-2.7b": "hash of the reference" },
-  datasets: { codecontests: "hash of the data" },
-  modelsVolume: { storage: "s3://wmtp", name: "models" },
-  datasetsVolume: { storage: "vessl-storage", name: "weighted-mtp-datasets" },
-  modelsDelivery: "s3",
-  critic: { fingerprint: "f1", checkpointUri: "s3://wmtp/checkpoints/prod/critic/f1" },
-};
 
 describe("an experiment on prod", () => {
   const experiment = (pipelines: object) => ({ "wmtp:base": "prod", "wmtp:pipelines": pipelines });

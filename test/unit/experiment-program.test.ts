@@ -1,20 +1,7 @@
 /** An experiment's program on mocks: what it registers of its own, and what it asks of its base. */
+import { OF_PROD as CLOUD } from "../support/prod-outputs.ts";
 import { type Registration, runProgram } from "../support/program.ts";
 
-const CLOUD = {
-  region: "eu-north-1",
-  bucket: "wmtp",
-  trackerUrl: "https://203.0.113.10",
-  trackerCaCertificate: "",
-  image: `ghcr.io/my-org/wmtp@sha256:${"0".repeat(64)}`,
-  runSecrets: ["AWS_ACCESS_KEY_ID"],
-  models: { "llama-7b-mtp": "hash of the base", "sheared-llama-2.7b": "hash of the reference" },
-  datasets: { codecontests: "hash of the data" },
-  modelsVolume: { storage: "s3://wmtp", name: "models" },
-  datasetsVolume: { storage: "vessl-storage", name: "weighted-mtp-datasets" },
-  modelsDelivery: "s3",
-  critic: { fingerprint: "f1", checkpointUri: "s3://wmtp/checkpoints/prod/critic/f1" },
-};
 const CHECKPOINTS = {
   checkpointSources: { old: "hash of old" },
   checkpointsVolume: { storage: "vessl-storage", name: "weighted-mtp-checkpoints" },
