@@ -18,7 +18,8 @@ interface Lock {
 
 /** @returns what was done, a line each; empty when there was nothing to do. */
 export async function recover(stack: string): Promise<string[]> {
-  const done = [...removeDeadLocks(stack), ...removeTornAttributes(stack)];
+  const folder = fileBackend();
+  const done = folder === undefined ? [] : [...removeDeadLocks(folder, stack), ...removeTornAttributes(folder, stack)];
   return [...done, ...(await clearPendingCreates(stack))];
 }
 
@@ -28,10 +29,10 @@ function fileBackend(): string | undefined {
   return backend.startsWith("file://") ? join(fileURLToPath(backend), ".pulumi") : undefined;
 }
 
-/** Only of the file backend, and only locks of processes that are dead on this very host; any other lock may be a colleague at work. */
-function removeDeadLocks(stack: string): string[] {
-  const directory = join(fileBackend() ?? "", "locks", "organization", PROJECT, stack);
-  if (fileBackend() === undefined || !existsSync(directory)) return [];
+/** Only locks of processes that are dead on this very host; any other lock may be a colleague at work. */
+function removeDeadLocks(folder: string, stack: string): string[] {
+  const directory = join(folder, "locks", "organization", PROJECT, stack);
+  if (!existsSync(directory)) return [];
   const locks = readdirSync(directory).filter((name) => name.endsWith(".json")); // beside each lies an .attrs file
   return locks.flatMap((name) => {
     const file = join(directory, name);
@@ -50,9 +51,9 @@ function removeDeadLocks(stack: string): string[] {
  * The file backend replaces the state as a whole, but not what it notes beside it: a kill between the two leaves that empty, and then the
  * state, which is whole, cannot be read any more ("failed to load checkpoint: EOF"). Without the note it can.
  */
-function removeTornAttributes(stack: string): string[] {
-  const file = join(fileBackend() ?? "", "stacks", PROJECT, `${stack}.json.attrs`);
-  if (fileBackend() === undefined || !existsSync(file)) return [];
+function removeTornAttributes(folder: string, stack: string): string[] {
+  const file = join(folder, "stacks", PROJECT, `${stack}.json.attrs`);
+  if (!existsSync(file)) return [];
   try {
     JSON.parse(readFileSync(file, "utf8"));
     return [];

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { StackConfig } from "./config.ts";
 import type { FilledVolume } from "./filled-volume.ts";
 import { PIPELINE_NAMES, type PipelineName } from "./pipelines.ts";
-import { criticOf } from "./plan.ts";
+import { type BaseRuns, criticOf } from "./plan.ts";
 import { SECRET_VARIABLES } from "./run-access.ts";
 import { parseSettings, settingsText } from "./settings-text.ts";
 import type { StackContent } from "./stack-content.ts";
@@ -53,8 +53,6 @@ export const BASE_OUTPUTS = {
 export type BaseOutputName = keyof typeof BASE_OUTPUTS;
 export type BaseOutput<Name extends BaseOutputName> = z.output<(typeof BASE_OUTPUTS)[Name]>;
 export type TrainedCritic = z.output<typeof trainedCritic>;
-/** The runs of a base as its file says them, by pipeline. */
-export type BaseRuns = BaseOutput<"runs">;
 
 type Runs = ReadonlyMap<PipelineName, TrainingRun>;
 

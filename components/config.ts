@@ -11,6 +11,7 @@ import { checkInfrastructure } from "./infrastructure-rules.ts";
 import { type InheritedConfig, withInherited } from "./inherited-config.ts";
 import { type Gpus, type ModelRole, PIPELINE_NAMES, PIPELINES, type PipelineName } from "./pipelines.ts";
 import { checkRuns, isStackName, needsOf, runOverrides } from "./run-rules.ts";
+import { parseValue } from "./stack-file.ts";
 import { datasetsOf, type TrainerConfig, TrainerConfigs } from "./trainer-config.ts";
 import { parseDuration } from "./units.ts";
 
@@ -164,7 +165,7 @@ export function parseSections(
         message: `holds a secret value; secrets go only under ${SECRET_KEYS.map((name) => PREFIX + name).join(", ")}`,
       });
     } else {
-      values.set(section, section === "base" ? text : parseJson(text));
+      values.set(section, section === "base" ? text : parseValue(text));
     }
   }
   const sections: Record<string, unknown> = {};
@@ -312,16 +313,6 @@ function without(value: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
     }
   }
   return rest;
-}
-
-/** Structured config arrives as JSON text; a plain word stays one, so that the schema can say what it expected instead. */
-function parseJson(text: string): unknown {
-  if (text === "") return undefined; // a key with nothing after it: all defaults
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 function raise(pipeline: PipelineName): never {

@@ -3,7 +3,7 @@
  * says what differs, and only that. Secrets, and what the base owns alone, stay with the base.
  */
 import type { Problem } from "./config-problems.ts";
-import { readStackFile, StackFileError } from "./stack-file.ts";
+import { parseValue, readStackFile, StackFileError } from "./stack-file.ts";
 
 export interface InheritedConfig {
   /** Flat keys, structured values as JSON text: the experiment's own, and its base's below them. */
@@ -59,8 +59,8 @@ export function withInherited(raw: Readonly<Record<string, string>>, project: st
   const secret = inherited.filter((key) => file.secrets.has(key));
   if (secret.length > 0) return refused(`${secret.join(", ")} of ${file.name} holds a secret value: take it out there`);
 
-  const own = Object.fromEntries(Object.entries(raw).map(([key, text]) => [key, parsed(text)]));
-  const theirs = Object.fromEntries(inherited.map((key) => [key, parsed(file.raw[key] as string)]));
+  const own = Object.fromEntries(Object.entries(raw).map(([key, text]) => [key, parseValue(text)]));
+  const theirs = Object.fromEntries(inherited.map((key) => [key, parseValue(file.raw[key] as string)]));
   const result: Record<string, string> = { ...raw };
   for (const key of inherited) {
     const value = key === PIPELINES ? pipelinesOf(own, theirs[key]) : mergerOf(key)(theirs[key], own[key]);
@@ -174,14 +174,4 @@ function isMapping(value: unknown): value is Mapping {
 
 function mapping(value: unknown): Mapping {
   return isMapping(value) ? value : {};
-}
-
-/** Structured config is JSON text; a key with nothing after it is empty, and a plain word stays one. */
-function parsed(text: string): unknown {
-  if (text === "") return null;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }

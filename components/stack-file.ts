@@ -68,6 +68,19 @@ function asText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/**
+ * A value of the config as it was before the engine made a text of it: structured config is JSON, a plain word stays one, so that the
+ * schema can say what it expected instead, and a key with nothing after it says nothing.
+ */
+export function parseValue(text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 /** The engine writes each as `secure: ciphertext`. */
 function holdsSecret(value: unknown): boolean {
   if (value === null || typeof value !== "object") return false;

@@ -1,6 +1,7 @@
 /** What the stack file says that policies go by, read from the environment that the engine gives a pack. */
 import { SECTIONS, type Section } from "../components/config-schema.ts";
 import { withInherited } from "../components/inherited-config.ts";
+import { parseValue } from "../components/stack-file.ts";
 
 const READ = ["base", "launcher", "storage", "tracking", "image", "cost", "policies", "waivers", "ephemeral"] as const;
 type Read = (typeof READ)[number];
@@ -51,15 +52,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>, 
 }
 
 function parse(name: Read, text: string | undefined): unknown {
-  const result = SECTIONS[name].safeParse(text === undefined || text === "" ? undefined : parseJson(text));
+  const result = SECTIONS[name].safeParse(text === undefined ? undefined : parseValue(text));
   if (result.success) return result.data;
   throw new SettingsError(`wmtp:${name} is not valid, so no policy can go by it: see the errors of the stack file`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
